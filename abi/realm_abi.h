@@ -1,0 +1,212 @@
+/* The program ABI, version 1: every function that a Realm program may import from module "realm".
+ *
+ * This table is the one source of truth. The host registers its functions from it, the guest headers declare them from it, and
+ * the hostile-argument test walks it, so a function cannot be added in one place only. docs/programs.md explains it to somebody
+ * who writes a program.
+ *
+ * Conventions
+ *  - A function returns an int32_t: zero or a positive value (a handle, a count, bytes) on success, a negative realm_status on
+ *    failure, unless its row says otherwise.
+ *  - A pointer to uint8_t, char, int32_t or float is an array and its element count follows it at once. A pointer to a struct
+ *    stands alone. `const` means that the host reads, otherwise it writes. The host checks every range against the caller's
+ *    memory before it touches a byte: out of range is REALM_FAULT and nothing was changed.
+ *  - A pointer to a wider type than a byte is aligned to that type, else it is REALM_FAULT too.
+ *  - A function that fills an array returns how many elements the whole answer has. When that is more than the count given,
+ *    nothing was written, and the caller may come back with a larger array.
+ *  - Handles are positive, typed, carry a generation, and are valid only in the instance that opened them.
+ *  - MAY_SUSPEND functions can park the instance until the host has an answer; its CPU clock stands still meanwhile, its wall
+ *    clock does not. IMMEDIATE functions never wait.
+ *  - Text is UTF-8 without a terminating zero.
+ */
+#ifndef REALM_ABI_H
+#define REALM_ABI_H
+
+#include <stdint.h>
+
+#define REALM_ABI_VERSION 1
+
+/* A program exports a function of this name, `void(void)`, which is never called: its presence states the version that the
+ * program was built for, so that the host can tell without running anything. */
+#define REALM_ABI_MARKER realm_abi_v1
+
+enum realm_status {
+  REALM_OK = 0,
+  REALM_INVALID_ARGUMENT = -1, /* a value outside its documented range */
+  REALM_BAD_HANDLE = -2,       /* never given out, closed, of another kind, or of another instance: all look the same */
+  REALM_FAULT = -3,            /* a pointer and length that do not lie inside the caller's memory */
+  REALM_LIMIT = -4,            /* one of the realm's limits: handles, KV tokens, emitted bytes */
+  REALM_NOT_FOUND = -5,        /* no such model, or one that this realm may not see */
+  REALM_CONTEXT_FULL = -6,     /* the sequence cannot grow: context length or its own tokens_max reached */
+  REALM_UNAVAILABLE = -7,      /* the host cannot do it now: no room before the deadline, the device failed, shutting down */
+  REALM_CANCELLED = -8,        /* the client has gone */
+  REALM_UNSUPPORTED = -9       /* the loaded model cannot do it */
+};
+
+/* Why a program gives up, for `fail`. The host turns it into the protocol's error. */
+enum realm_failure {
+  REALM_FAIL_BAD_REQUEST = 1,      /* the caller's mistake; the message names the field */
+  REALM_FAIL_CONTEXT_EXCEEDED = 2, /* the prompt does not fit the context */
+  REALM_FAIL_MODEL_NOT_FOUND = 3,
+  REALM_FAIL_UNAVAILABLE = 4, /* try again later */
+  REALM_FAIL_PROGRAM = 5      /* the program's own fault, uncaught C++ exceptions included */
+};
+
+/* What an emitted chunk is. */
+enum realm_emit_kind {
+  REALM_EMIT_TEXT = 1,   /* a piece of the answer, whole UTF-8 characters */
+  REALM_EMIT_SUMMARY = 2 /* one JSON object, at most once, at the end: finish_reason and counts */
+};
+
+enum realm_log_level { REALM_LOG_DEBUG = 0, REALM_LOG_INFO = 1, REALM_LOG_WARNING = 2, REALM_LOG_ERROR = 3 };
+
+enum realm_tokenize_flags {
+  REALM_TOKENIZE_ADD_SPECIAL = 1,  /* add BOS and EOS where the model's vocabulary says so */
+  REALM_TOKENIZE_PARSE_SPECIAL = 2 /* text such as <|im_start|> becomes the control token of that name */
+};
+
+enum realm_detokenize_flags {
+  REALM_DETOKENIZE_SPECIAL = 1 /* render control tokens as their text; otherwise they are left out */
+};
+
+enum realm_token_flags {
+  REALM_TOKEN_END_OF_GENERATION = 1,
+  REALM_TOKEN_CONTROL = 2
+};
+
+/* Which of the model's own texts `model_text` returns. */
+enum realm_model_text {
+  REALM_TEXT_CHAT_TEMPLATE = 1,      /* Jinja; empty when the model carries none */
+  REALM_TEXT_CHAT_TEMPLATE_TOOLS = 2, /* the variant for tool use; empty when there is none */
+  REALM_TEXT_ARCHITECTURE = 3,       /* general.architecture, such as "llama" */
+  REALM_TEXT_QUANTIZATION = 4,       /* such as "Q4_1" */
+  REALM_TEXT_NAME = 5                /* the name under which the model was opened */
+};
+
+enum realm_priority { REALM_PRIORITY_LOW = 0, REALM_PRIORITY_NORMAL = 1, REALM_PRIORITY_HIGH = 2 };
+
+enum realm_sampler_flags {
+  REALM_SAMPLER_STOP_AT_END = 1 /* do not run ahead past an end-of-generation token */
+};
+
+typedef struct realm_model_info {
+  uint32_t context_tokens_max; /* longest sequence that this host allows for the model */
+  uint32_t context_tokens_trained;
+  uint32_t vocabulary_tokens;
+  int32_t bos_token; /* -1 when the vocabulary has none; likewise below */
+  int32_t eos_token;
+  int32_t eot_token;
+  uint32_t adds_bos; /* 0 or 1: does the tokenizer add it with REALM_TOKENIZE_ADD_SPECIAL */
+  uint32_t adds_eos;
+} realm_model_info_t;
+
+typedef struct realm_sequence_params {
+  uint32_t tokens_max; /* cells of KV to reserve, prompt and answer together; 0: the context length */
+  uint32_t priority;   /* enum realm_priority, within this realm only: it never moves another realm back */
+} realm_sequence_params_t;
+
+/* Order of application: logit bias, penalties, then temperature 0 takes the largest; else top-k, typical, top-p, min-p,
+ * temperature, draw. Ranges are checked: a value outside, or NaN, is REALM_INVALID_ARGUMENT. */
+typedef struct realm_sampler_params {
+  float temperature;        /* 0 (greedy) to 100 */
+  int32_t top_k;            /* 0 off, else 1 to the vocabulary's size; larger is off */
+  float top_p;              /* above 0 to 1; 1 off */
+  float min_p;              /* 0 (off) to 1 */
+  float typical_p;          /* above 0 to 1; 1 off */
+  float repetition_penalty; /* above 0 to 100; 1 off */
+  float frequency_penalty;  /* -100 to 100; 0 off */
+  float presence_penalty;   /* -100 to 100; 0 off */
+  int32_t penalty_last_n;   /* tokens looked back at; 0 none, -1 the whole sequence */
+  uint32_t flags;           /* enum realm_sampler_flags */
+  uint64_t seed;            /* same seed, parameters and history: same draw. The host picks nothing at random by itself */
+  uint32_t new_tokens_max;  /* the host stops running ahead after so many new tokens; 0: no such bound */
+  uint32_t reserved;        /* 0 */
+} realm_sampler_params_t;
+
+typedef struct realm_sequence_stats {
+  uint32_t tokens;            /* length as the program sees it */
+  uint32_t prompt_tokens;     /* appended by the program */
+  uint32_t cached_tokens;     /* of those, taken from a saved prefix and not computed */
+  uint32_t generated_tokens;  /* taken by the program through seq_next, rejected ones not counted */
+  uint32_t discarded_tokens;  /* computed ahead and thrown away by a rejection */
+  uint32_t reserved;
+  uint64_t queue_ns;   /* waiting for admission */
+  uint64_t prefill_ns; /* admission to the first new token */
+  uint64_t decode_ns;  /* first new token to the last */
+} realm_sequence_stats_t;
+
+/* X(name, waits, result, parameters). `waits` is IMMEDIATE or MAY_SUSPEND. */
+#define REALM_ABI_FUNCTIONS(X)                                                                                                  \
+  /* -- the request ------------------------------------------------------------------------------------------------------- */ \
+  /* Bytes of the request. */                                                                                                   \
+  X(input_size, IMMEDIATE, int32_t, (void))                                                                                     \
+  /* Copies request bytes from `offset` on; returns how many were copied, 0 at the end. */                                      \
+  X(input_read, IMMEDIATE, int32_t, (uint8_t * destination, uint32_t capacity, uint32_t offset))                                \
+  /* Hands a chunk to the client. Suspends while the client's buffer is full. REALM_CANCELLED when it has gone. */              \
+  X(emit, MAY_SUSPEND, int32_t, (uint32_t kind, const uint8_t *bytes, uint32_t count))                                          \
+  /* A line for the operator's log, cut at 1 KiB; more than 64 lines a request are counted and dropped. */                      \
+  X(log, IMMEDIATE, int32_t, (uint32_t level, const uint8_t *text, uint32_t count))                                             \
+  /* Nanoseconds since the request began, monotonic. Returns the value itself. */                                               \
+  X(clock_ns, IMMEDIATE, int64_t, (void))                                                                                       \
+  /* Fills at most 4,096 bytes from the system's generator. */                                                                  \
+  X(random, IMMEDIATE, int32_t, (uint8_t * destination, uint32_t count))                                                        \
+  /* Ends the instance with enum realm_failure and a message for the caller (cut at 4 KiB). Does not return. */                 \
+  X(fail, IMMEDIATE, int32_t, (uint32_t failure, const uint8_t *message, uint32_t count))                                       \
+  /* Ends the instance and runs the same request again in a fresh one, which reads `note` (at most 256 bytes) back. It lets a   \
+   * program try something that may trap, such as a template that raises, and go another way the second time. At most 4 times   \
+   * a request, and only before the first emit; the limits of the request go on counting. Does not return. */                   \
+  X(restart, IMMEDIATE, int32_t, (const uint8_t *note, uint32_t count))                                                         \
+  /* The note of the instance before this one; returns its length, 0 in the first instance. */                                  \
+  X(restart_note, IMMEDIATE, int32_t, (uint8_t * destination, uint32_t capacity))                                               \
+  /* -- models ------------------------------------------------------------------------------------------------------------ */ \
+  /* Leases a model by name (empty: the host's default) and returns its handle. Suspends while it loads. */                     \
+  X(model_open, MAY_SUSPEND, int32_t, (const uint8_t *name, uint32_t count))                                                    \
+  X(model_close, IMMEDIATE, int32_t, (int32_t model))                                                                           \
+  X(model_info, IMMEDIATE, int32_t, (int32_t model, realm_model_info_t * info))                                                   \
+  /* One of the model's texts; returns its length in bytes. */                                                                  \
+  X(model_text, IMMEDIATE, int32_t, (int32_t model, uint32_t which, uint8_t *destination, uint32_t capacity))                   \
+  /* Text to token ids; returns how many. At most 1 MiB of text a call; its CPU time is the caller's. */                        \
+  X(tokenize, IMMEDIATE, int32_t,                                                                                               \
+    (int32_t model, uint32_t flags, const uint8_t *text, uint32_t text_count, int32_t *tokens, uint32_t capacity))              \
+  /* Token ids to bytes, which need not be whole UTF-8 characters; returns how many bytes. */                                   \
+  X(detokenize, IMMEDIATE, int32_t,                                                                                             \
+    (int32_t model, uint32_t flags, const int32_t *tokens, uint32_t tokens_count, uint8_t *destination, uint32_t capacity))     \
+  /* enum realm_token_flags of one token id. */                                                                                 \
+  X(token_flags, IMMEDIATE, int32_t, (int32_t model, int32_t token))                                                            \
+  /* -- sequences --------------------------------------------------------------------------------------------------------- */ \
+  /* A new empty sequence; returns its handle. KV cells are reserved when it first computes. */                                 \
+  X(seq_open, IMMEDIATE, int32_t, (int32_t model, const realm_sequence_params_t *params))                                         \
+  X(seq_close, IMMEDIATE, int32_t, (int32_t sequence))                                                                          \
+  /* Tokens as the program sees them: appended and taken, not what the host computed ahead. */                                  \
+  X(seq_length, IMMEDIATE, int32_t, (int32_t sequence))                                                                         \
+  /* Adds tokens at the end; what was computed ahead is dropped. Prefill of all but the last begins at once. */                 \
+  X(seq_append, IMMEDIATE, int32_t, (int32_t sequence, const int32_t *tokens, uint32_t count))                                  \
+  /* Keeps the first `length` tokens. */                                                                                        \
+  X(seq_truncate, IMMEDIATE, int32_t, (int32_t sequence, uint32_t length))                                                      \
+  X(seq_stats, IMMEDIATE, int32_t, (int32_t sequence, realm_sequence_stats_t * stats))                                            \
+  /* -- decoding ---------------------------------------------------------------------------------------------------------- */ \
+  /* Declares how the next tokens are drawn, with additive biases for given token ids (at most 1,024). May be changed           \
+   * between tokens; what was computed ahead under the old one is dropped. A new sequence samples greedily. */                  \
+  X(seq_sampler, IMMEDIATE, int32_t,                                                                                            \
+    (int32_t sequence, const realm_sampler_params_t *params, const int32_t *bias_tokens, uint32_t bias_tokens_count,              \
+     const float *bias_values, uint32_t bias_values_count))                                                                     \
+  /* The next sampled tokens, at least one, at most `capacity`, as many as the host has run ahead. Suspends until there is      \
+   * one. REALM_CONTEXT_FULL when the sequence cannot grow. */                                                                  \
+  X(seq_next, MAY_SUSPEND, int32_t, (int32_t sequence, int32_t *tokens, uint32_t capacity))                                     \
+  /* Takes back the tokens from `position` on, and forbids `banned` as the next token there. The host rolls back; what          \
+   * follows is what it would have been had the host never run ahead. Bans at one position add up until it is passed. */        \
+  X(seq_reject, IMMEDIATE, int32_t, (int32_t sequence, uint32_t position, const int32_t *banned, uint32_t count))
+
+#ifdef __wasm__
+#define REALM_ABI_DECLARE(name, waits, result, parameters) \
+  __attribute__((import_module("realm"), import_name(#name))) result realm_##name parameters;
+#ifdef __cplusplus
+extern "C" {
+#endif
+REALM_ABI_FUNCTIONS(REALM_ABI_DECLARE)
+#ifdef __cplusplus
+}
+#endif
+#undef REALM_ABI_DECLARE
+#endif
+
+#endif

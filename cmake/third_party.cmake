@@ -1,0 +1,107 @@
+# Third-party code, built once into the user's cache under a key of everything it is built from, and imported from there.
+if(DEFINED ENV{XDG_CACHE_HOME} AND NOT "$ENV{XDG_CACHE_HOME}" STREQUAL "")
+  set(REALM_CACHE "$ENV{XDG_CACHE_HOME}/realm")
+else()
+  set(REALM_CACHE "$ENV{HOME}/.cache/realm")
+endif()
+set(third_party ${CMAKE_CURRENT_SOURCE_DIR}/third_party)
+file(MAKE_DIRECTORY ${REALM_CACHE}/third_party)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${third_party}/Cargo.lock ${third_party}/CMakeLists.txt)
+find_program(CARGO cargo REQUIRED)
+
+# Where cargo put the sources, hash-checked against Cargo.lock.
+execute_process(COMMAND ${CARGO} fetch --locked --quiet WORKING_DIRECTORY ${third_party} COMMAND_ERROR_IS_FATAL ANY)
+execute_process(COMMAND ${CARGO} metadata --format-version 1 --locked --offline
+                WORKING_DIRECTORY ${third_party} OUTPUT_VARIABLE metadata COMMAND_ERROR_IS_FATAL ANY)
+if(NOT metadata MATCHES "\"manifest_path\":\"([^\"]*/llama-cpp-sys-2-[0-9][^\"/]*)/Cargo.toml\"")
+  message(FATAL_ERROR "llama-cpp-sys-2 is not in third_party/Cargo.lock")
+endif()
+set(REALM_LLAMA_SOURCE_DIR ${CMAKE_MATCH_1}/llama.cpp)
+
+# A folder of the cache named after what it is built from.
+function(realm_cache_folder name out)
+  set(inputs "${CMAKE_SYSTEM_PROCESSOR}")
+  foreach(file ${ARGN})
+    if(EXISTS ${third_party}/${file})
+      file(SHA256 ${third_party}/${file} hash)
+      string(APPEND inputs " ${hash}")
+    else()
+      string(APPEND inputs " ${file}")
+    endif()
+  endforeach()
+  string(SHA256 key "${inputs}")
+  string(SUBSTRING ${key} 0 16 key)
+  set(${out} ${REALM_CACHE}/third_party/${name}-${key} PARENT_SCOPE)
+endfunction()
+
+# Runs the commands of one build under a lock, and publishes its folder by a rename, so that no half-built one is ever seen.
+macro(realm_build_begin folder what)
+  file(LOCK ${folder}.lock GUARD FUNCTION)
+  if(EXISTS ${folder})
+    return()
+  endif()
+  message(STATUS "building ${what} into the cache (once; minutes)")
+endmacro()
+
+function(realm_build_llama folder)
+  realm_build_begin(${folder} "llama.cpp")
+  execute_process(COMMAND ${CMAKE_COMMAND} -G Ninja -S ${third_party} -B ${folder}.build
+    -DCMAKE_C_COMPILER=${CMAKE_C_COMPILER} -DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER}
+    -DREALM_LLAMA_SOURCE_DIR=${REALM_LLAMA_SOURCE_DIR} -DREALM_CUDA=${REALM_CUDA} OUTPUT_QUIET COMMAND_ERROR_IS_FATAL ANY)
+  execute_process(COMMAND ${CMAKE_COMMAND} --build ${folder}.build --target bundle COMMAND_ERROR_IS_FATAL ANY)
+  file(RENAME ${folder}.build/bundle ${folder})
+  file(REMOVE_RECURSE ${folder}.build)
+endfunction()
+
+function(realm_build_wasmtime folder)
+  realm_build_begin(${folder} "Wasmtime")
+  execute_process(COMMAND ${CMAKE_COMMAND} -E env CARGO_TARGET_DIR=${folder}.build
+    ${CARGO} build --release --locked --package realm-wasmtime WORKING_DIRECTORY ${third_party} COMMAND_ERROR_IS_FATAL ANY)
+  file(GLOB headers ${folder}.build/release/build/wasmtime-c-api-impl-*/out/include)
+  file(REMOVE_RECURSE ${folder}.publish)
+  file(COPY ${folder}.build/release/librealm_wasmtime.a ${headers} DESTINATION ${folder}.publish)
+  file(RENAME ${folder}.publish ${folder})
+  file(REMOVE_RECURSE ${folder}.build)
+endfunction()
+
+set(compiler "${CMAKE_CXX_COMPILER_ID}-${CMAKE_CXX_COMPILER_VERSION}")
+realm_cache_folder(llama llama_folder Cargo.lock CMakeLists.txt ${compiler} cuda=${REALM_CUDA})
+realm_cache_folder(wasmtime wasmtime_folder Cargo.lock Cargo.toml wasmtime/Cargo.toml)
+if(NOT EXISTS ${llama_folder})
+  realm_build_llama(${llama_folder})
+endif()
+if(NOT EXISTS ${wasmtime_folder})
+  realm_build_wasmtime(${wasmtime_folder})
+endif()
+
+add_library(realm_wasmtime INTERFACE)
+target_include_directories(realm_wasmtime SYSTEM INTERFACE ${wasmtime_folder}/include)
+target_link_libraries(realm_wasmtime INTERFACE ${wasmtime_folder}/librealm_wasmtime.a pthread dl m)
+add_library(realm::wasmtime ALIAS realm_wasmtime)
+
+# The internal headers (src) are for the book-keeping of KV pages.
+add_library(realm_llama INTERFACE)
+target_include_directories(realm_llama SYSTEM INTERFACE ${REALM_LLAMA_SOURCE_DIR}/include ${REALM_LLAMA_SOURCE_DIR}/ggml/include
+  ${REALM_LLAMA_SOURCE_DIR}/src ${REALM_LLAMA_SOURCE_DIR}/ggml/src)
+target_compile_definitions(realm_llama INTERFACE GGML_USE_CPU)
+file(GLOB cpu_kernels ${llama_folder}/lib/ggml-cpu-*.o)
+if(cpu_kernels)
+  add_library(realm_cpu_variant OBJECT ${third_party}/llama/cpu_variant.cpp)
+  target_link_options(realm_llama INTERFACE -Wl,--wrap=ggml_backend_cpu_reg)
+else()
+  add_library(realm_cpu_variant OBJECT ${third_party}/llama/cpu_single.cpp)
+endif()
+target_include_directories(realm_cpu_variant SYSTEM PRIVATE ${REALM_LLAMA_SOURCE_DIR}/ggml/include)
+target_link_libraries(realm_llama INTERFACE $<TARGET_OBJECTS:realm_cpu_variant> ${cpu_kernels} ${llama_folder}/lib/libllama.a
+  ${llama_folder}/lib/libggml.a ${llama_folder}/lib/libggml-cpu.a ${llama_folder}/lib/libggml-base.a pthread dl m)
+if(REALM_CUDA)
+  find_package(CUDAToolkit REQUIRED)
+  target_link_libraries(realm_llama INTERFACE ${llama_folder}/lib/libggml-cuda.a CUDA::cudart_static CUDA::cublas CUDA::cuda_driver)
+endif()
+add_library(realm::llama ALIAS realm_llama)
+
+add_library(realm_llama_common INTERFACE)
+target_include_directories(realm_llama_common SYSTEM INTERFACE ${REALM_LLAMA_SOURCE_DIR}/common ${REALM_LLAMA_SOURCE_DIR}/vendor)
+file(GLOB common_libraries ${llama_folder}/lib/libllama-common*.a)
+target_link_libraries(realm_llama_common INTERFACE ${common_libraries} ${common_libraries} realm::llama)
+add_library(realm::llama_common ALIAS realm_llama_common)

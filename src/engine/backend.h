@@ -1,0 +1,39 @@
+// Which devices can compute, and the process-wide start of ggml.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace realm::engine {
+
+enum class BackendChoice { automatic, cpu, cuda };
+
+Result<BackendChoice> parse_backend(std::string_view name);  // "auto", "cpu", "cuda"
+
+struct BackendDevice {
+  std::string backend;      // "cpu", "cuda"
+  std::string description;  // "AMD EPYC", "NVIDIA H100"
+  uint64_t memory_bytes = 0;
+  uint64_t memory_free_bytes = 0;
+};
+
+// Starts ggml and llama.cpp once a process and sends their log lines to ours. Any thread, any number of times.
+void start_backends();
+
+std::vector<BackendDevice> backend_devices();
+
+// Fails with unsupported when the choice has no device in this build or machine; the message says what is there.
+Result<void> require_backend(BackendChoice choice);
+
+// The CPU kernel set in use, such as "zen4", and the instruction sets it was built for.
+std::string cpu_kernels_description();
+
+// The last error that ggml or llama.cpp logged on the calling thread since the last call; empty if none.
+std::string take_last_native_error();
+
+uint32_t physical_cores();  // that this process may run on; at least 1
+
+}  // namespace realm::engine

@@ -1,0 +1,120 @@
+#include "engine/compute_pool.h"
+
+#include <ggml-backend.h>
+#include <ggml-cpu.h>
+#include <ggml.h>
+#include <llama.h>
+
+#include <atomic>
+#include <string>
+
+#include "base/check.h"
+#include "engine/backend.h"
+
+namespace realm::engine {
+namespace {
+
+constexpr uint32_t threads_max = GGML_MAX_N_THREADS;
+
+// How long an idle thread spins before it sleeps, in ggml's unit (131,072 turns of its waiting loop, some milliseconds). It has to
+// cover the gap between two steps, and should not burn a core for longer: others on the machine want it.
+constexpr uint32_t poll_level = 1;
+
+// The CPU kernels are there several times over, and only the registry knows which set is in use: its functions are reached by name.
+template <class Function>
+Function* cpu_function(const char* name) {
+  ggml_backend_reg_t cpu = ggml_backend_reg_by_name("CPU");
+  return cpu == nullptr ? nullptr : reinterpret_cast<Function*>(ggml_backend_reg_get_proc_address(cpu, name));
+}
+
+}  // namespace
+
+// A graph of one custom operation that every thread of the pool takes part in.
+struct ComputePool::Impl {
+  ggml_threadpool* threads = nullptr;
+  ggml_backend_t backend = nullptr;
+  ggml_context* graph_memory = nullptr;
+  ggml_cgraph* graph = nullptr;
+
+  const std::function<void(uint32_t)>* task = nullptr;
+  uint32_t count = 0;
+  alignas(64) std::atomic<uint32_t> next{0};
+
+  ~Impl() {
+    if (graph_memory != nullptr) ggml_free(graph_memory);
+    if (backend != nullptr) ggml_backend_free(backend);
+    if (threads != nullptr) cpu_function<decltype(ggml_threadpool_free)>("ggml_threadpool_free")(threads);
+  }
+
+  bool start(uint32_t thread_count) {
+    auto* threadpool_new = cpu_function<decltype(ggml_threadpool_new)>("ggml_threadpool_new");
+    auto* set_threadpool = cpu_function<decltype(ggml_backend_cpu_set_threadpool)>("ggml_backend_cpu_set_threadpool");
+    auto* set_n_threads = cpu_function<decltype(ggml_backend_cpu_set_n_threads)>("ggml_backend_set_n_threads");
+    if (threadpool_new == nullptr || set_threadpool == nullptr || set_n_threads == nullptr) return false;
+
+    ggml_threadpool_params params = ggml_threadpool_params_default(static_cast<int>(thread_count));
+    params.poll = poll_level;
+    threads = threadpool_new(&params);
+    backend = ggml_backend_init_by_type(GGML_BACKEND_DEVICE_TYPE_CPU, nullptr);
+    if (threads == nullptr || backend == nullptr) return false;
+    set_threadpool(backend, threads);
+    set_n_threads(backend, static_cast<int>(thread_count));
+    return build_graph();
+  }
+
+  bool build_graph() {
+    const size_t bytes = 4 * ggml_tensor_overhead() + ggml_graph_overhead_custom(1, false) + 1024;
+    graph_memory = ggml_init({.mem_size = bytes, .mem_buffer = nullptr, .no_alloc = false});
+    if (graph_memory == nullptr) return false;
+    graph = ggml_new_graph_custom(graph_memory, 1, false);
+    ggml_tensor* nothing = ggml_new_tensor_1d(graph_memory, GGML_TYPE_F32, 1);
+    ggml_tensor* node =
+        ggml_custom_4d(graph_memory, GGML_TYPE_F32, 1, 1, 1, 1, &nothing, 1, &Impl::take_tasks, GGML_N_TASKS_MAX, this);
+    ggml_build_forward_expand(graph, node);
+    return true;
+  }
+
+  // On every thread of the pool at once.
+  static void take_tasks(ggml_tensor*, int, int, void* self) noexcept {
+    auto& impl = *static_cast<Impl*>(self);
+    const uint32_t count = impl.count;
+    for (uint32_t i = impl.next.fetch_add(1, std::memory_order_relaxed); i < count;
+         i = impl.next.fetch_add(1, std::memory_order_relaxed)) {
+      (*impl.task)(i);
+    }
+  }
+};
+
+ComputePool::ComputePool(uint32_t threads) : threads_(threads), impl_(std::make_unique<Impl>()) {}
+ComputePool::~ComputePool() = default;
+
+Result<std::shared_ptr<ComputePool>> ComputePool::create(uint32_t threads) {
+  if (threads > threads_max) {
+    return fail(ErrorCode::invalid_argument, "threads " + std::to_string(threads) + " is above " + std::to_string(threads_max));
+  }
+  start_backends();
+  std::shared_ptr<ComputePool> pool(new ComputePool(threads == 0 ? std::min(physical_cores(), threads_max) : threads));
+  if (!pool->impl_->start(pool->threads_)) {
+    return fail(ErrorCode::resource_exhausted, "cannot start " + std::to_string(pool->threads_) + " compute threads: " +
+                                                   take_last_native_error());
+  }
+  return pool;
+}
+
+void ComputePool::attach(llama_context* context) const {
+  llama_attach_threadpool(context, impl_->threads, impl_->threads);
+  llama_set_n_threads(context, static_cast<int32_t>(threads_), static_cast<int32_t>(threads_));
+}
+
+void ComputePool::run(uint32_t count, const std::function<void(uint32_t)>& task) {
+  if (threads_ == 1 || count <= 1) {
+    for (uint32_t i = 0; i < count; ++i) task(i);
+    return;
+  }
+  impl_->task = &task;
+  impl_->count = count;
+  impl_->next.store(0, std::memory_order_relaxed);  // the pool's start and end order all of this between the threads
+  REALM_CHECK(ggml_backend_graph_compute(impl_->backend, impl_->graph) == GGML_STATUS_SUCCESS);
+}
+
+}  // namespace realm::engine

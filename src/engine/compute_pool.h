@@ -1,0 +1,43 @@
+// The compute threads of the process: one ggml thread pool that every loaded model takes in turn.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+
+#include "base/result.h"
+
+struct llama_context;
+
+namespace realm::engine {
+
+class ComputePool {
+ public:
+  // threads: 1 to 512; 0 means one for each physical core.
+  static Result<std::shared_ptr<ComputePool>> create(uint32_t threads);
+  ~ComputePool();
+  ComputePool(const ComputePool&) = delete;
+  ComputePool& operator=(const ComputePool&) = delete;
+
+  uint32_t threads() const noexcept { return threads_; }
+
+  // Makes `context` compute on these threads. Before its first decode.
+  void attach(llama_context* context) const;
+
+  // Held by a scheduler during a step: two models never spin on the same cores at once.
+  [[nodiscard]] std::unique_lock<std::mutex> acquire() { return std::unique_lock(turn_); }
+
+  // Calls task(i) for 0 <= i < count, spread over the threads that just computed (they are still spinning, so no thread has to be
+  // woken), and returns when all are done. Only while holding acquire(). Tasks must not throw.
+  void run(uint32_t count, const std::function<void(uint32_t)>& task);
+
+ private:
+  struct Impl;
+  explicit ComputePool(uint32_t threads);
+  uint32_t threads_ = 1;
+  std::mutex turn_;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace realm::engine

@@ -1,0 +1,53 @@
+#include "engine/flow_table.h"
+
+#include <algorithm>
+
+namespace realm::engine {
+
+Flow& FlowTable::open(FlowId id) {
+  Flow& flow = flows_[id];
+  flow.id = id;
+  ++flow.open_sequences;
+  return flow;
+}
+
+void FlowTable::close(Flow& flow) {
+  --flow.open_sequences;
+  erase_if_unused(flow);
+}
+
+void FlowTable::set_weight(FlowId id, double weight) {
+  Flow& flow = flows_[id];
+  flow.id = id;
+  flow.weight = weight;
+  flow.weight_was_set = true;
+}
+
+void FlowTable::forget(FlowId id) {
+  const auto found = flows_.find(id);
+  if (found == flows_.end()) return;
+  found->second.weight_was_set = false;
+  erase_if_unused(found->second);
+}
+
+void FlowTable::begin_busy(Flow& flow) {
+  if (flow.busy_sequences++ > 0) return;
+  if (!busy_.empty()) {
+    const auto smallest = std::min_element(busy_.begin(), busy_.end(), [](const Flow* a, const Flow* b) { return a->counter < b->counter; });
+    floor_ = std::max(floor_, (*smallest)->counter);
+  }
+  flow.counter = std::max(flow.counter, floor_);
+  busy_.push_back(&flow);
+}
+
+void FlowTable::end_busy(Flow& flow) {
+  if (--flow.busy_sequences > 0) return;
+  std::erase(busy_, &flow);
+  if (busy_.empty()) floor_ = std::max(floor_, flow.counter);
+}
+
+void FlowTable::erase_if_unused(Flow& flow) {
+  if (flow.open_sequences == 0 && flow.busy_sequences == 0 && !flow.weight_was_set) flows_.erase(flow.id);
+}
+
+}  // namespace realm::engine

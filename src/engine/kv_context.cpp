@@ -1,0 +1,139 @@
+#include "engine/kv_context.h"
+
+#include <llama.h>
+
+#include <algorithm>
+#include <exception>
+#include <new>
+
+#include "base/check.h"
+
+namespace realm::engine {
+
+// Plain arrays in the shape that llama_decode reads, reused from step to step.
+struct KvContext::Batch {
+  std::vector<llama_token> tokens;
+  std::vector<llama_pos> positions;
+  std::vector<int32_t> sequence_counts;
+  std::vector<llama_seq_id> sequence_ids;
+  std::vector<llama_seq_id*> sequence_pointers;
+  std::vector<int8_t> logits;
+};
+
+Result<std::unique_ptr<KvContext>> KvContext::create(std::shared_ptr<Model> model, const ComputePool& pool,
+                                                     const KvContextOptions& options) {
+  llama_context_params params = llama_context_default_params();
+  params.n_ctx = options.stream_tokens_max * options.streams;
+  params.n_batch = options.batch_tokens_max + 2 * options.streams;
+  params.n_ubatch = std::max(options.batch_tokens_max, options.streams);
+  params.n_seq_max = options.streams;
+  params.n_outputs_max = std::max(options.streams, 8u);
+  params.n_threads = params.n_threads_batch = static_cast<int32_t>(pool.threads());
+  params.kv_unified = false;
+  params.swa_full = true;  // a windowed cache could not be rolled back
+  params.no_perf = true;
+
+  auto context = std::unique_ptr<KvContext>(new KvContext);
+  context->model_ = std::move(model);
+  context->vocabulary_tokens_ = context->model_->info().vocabulary_tokens;
+  take_last_native_error();
+  try {
+    context->context_ = llama_init_from_model(context->model_->native(), params);
+  } catch (const std::exception& e) {
+    return fail(ErrorCode::resource_exhausted, std::string("compute context: ") + e.what());
+  }
+  if (context->context_ == nullptr) {
+    return fail(ErrorCode::resource_exhausted, "compute context for " + context->model_->info().name + " could not be made (" +
+                                                   take_last_native_error() + "); use a shorter --ctx");
+  }
+  pool.attach(context->context_);
+  context->stream_tokens_max_ = llama_n_ctx_seq(context->context_);
+  context->memory_ = std::make_unique<KvMemory>(context->context_);
+  context->batch_ = std::make_unique<Batch>();
+  return context;
+}
+
+KvContext::~KvContext() {
+  if (context_ != nullptr) llama_free(context_);
+}
+
+void KvContext::begin_batch() noexcept {
+  batch_->tokens.clear();
+  batch_->positions.clear();
+  batch_->sequence_ids.clear();
+  batch_->logits.clear();
+}
+
+int32_t KvContext::add(uint32_t stream, uint32_t position, std::span<const int32_t> tokens, bool logits) {
+  REALM_CHECK(position + tokens.size() <= stream_tokens_max_);
+  for (const int32_t token : tokens) {
+    REALM_CHECK(model_->is_token(token));
+    batch_->tokens.push_back(token);
+    batch_->positions.push_back(static_cast<llama_pos>(position++));
+    batch_->sequence_ids.push_back(static_cast<llama_seq_id>(stream));
+    batch_->logits.push_back(0);
+  }
+  batch_->logits.back() = logits ? 1 : 0;
+  return static_cast<int32_t>(batch_->tokens.size()) - 1;
+}
+
+uint32_t KvContext::batch_tokens() const noexcept { return static_cast<uint32_t>(batch_->tokens.size()); }
+
+Result<void> KvContext::decode() {
+  Batch& batch = *batch_;
+  const auto count = batch.tokens.size();
+  batch.sequence_counts.assign(count, 1);
+  batch.sequence_pointers.resize(count);
+  for (size_t i = 0; i < count; ++i) batch.sequence_pointers[i] = &batch.sequence_ids[i];
+  const llama_batch native{.n_tokens = static_cast<int32_t>(count),
+                           .token = batch.tokens.data(),
+                           .embd = nullptr,
+                           .pos = batch.positions.data(),
+                           .n_seq_id = batch.sequence_counts.data(),
+                           .seq_id = batch.sequence_pointers.data(),
+                           .logits = batch.logits.data()};
+  take_last_native_error();
+  int32_t status = 0;
+  try {
+    status = llama_decode(context_, native);
+  } catch (const std::exception& e) {
+    return fail(ErrorCode::unavailable, std::string("the backend failed on a batch: ") + e.what());
+  }
+  if (status == 0) return {};
+  return fail(ErrorCode::unavailable,
+              "the backend failed on a batch of " + std::to_string(count) + " tokens: " + take_last_native_error());
+}
+
+std::span<const float> KvContext::logits(int32_t batch_index) const {
+  const float* row = llama_get_logits_ith(context_, batch_index);
+  REALM_CHECK(row != nullptr);
+  return {row, vocabulary_tokens_};
+}
+
+bool KvContext::truncate(uint32_t stream, uint32_t length) {
+  auto* memory = llama_get_memory(context_);
+  const auto id = static_cast<llama_seq_id>(stream);
+  if (length > 0 && llama_memory_seq_rm(memory, id, static_cast<llama_pos>(length), -1)) return true;
+  llama_memory_seq_rm(memory, id, -1, -1);
+  return length == 0;
+}
+
+void KvContext::clear(uint32_t stream) { llama_memory_seq_rm(llama_get_memory(context_), static_cast<llama_seq_id>(stream), -1, -1); }
+
+SavedState KvContext::save(uint32_t stream, StateStore& store) {
+  const auto id = static_cast<llama_seq_id>(stream);
+  SavedState state = store.allocate(llama_state_seq_get_size(context_, id));
+  if (!state) return state;
+  const size_t written = llama_state_seq_get_data(context_, state.bytes().data(), state.bytes().size(), id);
+  if (written != state.bytes().size()) return {};
+  return state;
+}
+
+bool KvContext::restore(uint32_t stream, std::span<const uint8_t> state) {
+  const auto id = static_cast<llama_seq_id>(stream);
+  if (llama_state_seq_set_data(context_, state.data(), state.size(), id) == state.size()) return true;
+  clear(stream);
+  return false;
+}
+
+}  // namespace realm::engine

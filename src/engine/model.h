@@ -1,0 +1,89 @@
+// A model's weights and vocabulary: loaded once, shared by every sequence, immutable.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/backend.h"
+
+struct llama_model;
+struct llama_vocab;
+
+namespace realm::engine {
+
+class Tokenizer;
+
+struct ModelOptions {
+  std::filesystem::path file = {};         // GGUF
+  BackendChoice backend = BackendChoice::automatic;
+  uint32_t gpu_layers_max = 1'000;         // layers put on a GPU when one is used
+  bool map_file = true;                    // map read-only rather than copy; the file must then stay as it is
+  // Called on the loading thread with 0 to 1; false gives the load up (ErrorCode::cancelled).
+  std::function<bool(float fraction)> progress = {};
+};
+
+struct ModelInfo {
+  std::string name;          // file name without ".gguf"
+  std::string architecture;  // "llama"
+  std::string quantization;  // "Q4_1"
+  std::string chat_template;        // Jinja; empty when the file carries none
+  std::string chat_template_tools;  // likewise, the "tool_use" variant
+  uint64_t weights_bytes = 0;
+  uint64_t parameters = 0;
+  uint32_t context_tokens_trained = 0;
+  uint32_t vocabulary_tokens = 0;
+  int32_t bos_token = -1;  // -1: the vocabulary has none
+  int32_t eos_token = -1;
+  int32_t eot_token = -1;
+  bool adds_bos = false;
+  bool adds_eos = false;
+  bool can_roll_back = true;  // false for recurrent and hybrid models: a rollback recomputes from the start
+};
+
+constexpr uint32_t tokenize_text_bytes_max = 1u << 20;
+
+struct TokenizeOptions {
+  bool add_special = false;
+  bool parse_special = false;
+};
+
+class Model {
+ public:
+  // Fails with not_found, permission_denied, corrupt (not GGUF, truncated, inconsistent), unsupported (architecture, backend),
+  // resource_exhausted (memory) or cancelled. The message names the file and what to do.
+  static Result<std::shared_ptr<Model>> load(const ModelOptions& options);
+  ~Model();
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
+
+  // All of these: any thread.
+  const ModelInfo& info() const noexcept { return info_; }
+  // The same tokens as llama.cpp's own tools. Any bytes: what is not UTF-8 becomes U+FFFD or byte tokens, as the vocabulary has it.
+  // Fails with invalid_argument above tokenize_text_bytes_max.
+  Result<std::vector<int32_t>> tokenize(std::string_view text, TokenizeOptions options) const;
+  // Appends the bytes of one token; ids outside the vocabulary are invalid_argument. Control tokens only with `special`.
+  Result<void> append_token_text(int32_t token, bool special, std::string& out) const;
+  bool is_token(int32_t token) const noexcept { return token >= 0 && static_cast<uint32_t>(token) < info_.vocabulary_tokens; }
+  bool is_end_of_generation(int32_t token) const noexcept;
+  bool is_control(int32_t token) const noexcept;
+
+  llama_model* native() const noexcept { return model_; }
+
+ private:
+  Model();
+  llama_model* model_ = nullptr;
+  const llama_vocab* vocabulary_ = nullptr;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  ModelInfo info_;
+  std::vector<uint8_t> token_flags_;  // looked up for every decoded token
+};
+
+}  // namespace realm::engine

@@ -1,0 +1,77 @@
+// Continuous batching of many owners' sequences over one model: one thread, one llama context.
+//
+// A step is one decode call over one token of every sequence that is generating and slices of prompts. Active sequences sit in a
+// dense range of KV streams ("slots"): llama.cpp reads all weights once more for every gap in the range. A sequence that has nothing
+// to do is parked, its KV saved to memory or, when the budget is spent, dropped and recomputed later from its tokens.
+//
+// Who goes next, when not everybody can: the flow with the smallest virtual token counter (VTC, arXiv 2401.00588: an input token
+// costs 1, an output token 2, divided by the flow's weight; a flow that returns from idle is lifted to the smallest active one).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "base/result.h"
+#include "engine/compute_pool.h"
+#include "engine/model.h"
+#include "engine/sequence.h"
+
+namespace realm::engine {
+
+struct SchedulerOptions {
+  uint32_t sequences_max = 256;         // active at once: 1 to 256
+  uint32_t context_tokens_max = 0;      // longest sequence; 0: what the model was trained for
+  uint64_t kv_bytes_max = 0;            // reserved by active sequences together; 0: half of the memory free at start
+  uint64_t saved_bytes_max = 1ull << 30; // saved KV of idle sequences, and of ended ones as prefixes for later
+  uint32_t sequences_open_max = 16'384; // live handles, active or not
+  uint32_t prefill_tokens_max = 512;    // of one step, all sequences together
+  uint32_t inter_token_target_ms = 100; // prefill slices shrink to keep a step within it while others generate
+};
+
+struct SchedulerStats {
+  uint32_t context_tokens_max = 0;
+  uint64_t kv_tokens_capacity = 0;
+  uint64_t kv_bytes_per_token = 0;
+  uint64_t kv_tokens_reserved = 0;
+  uint32_t sequences_open = 0;
+  uint32_t sequences_active = 0;
+  uint32_t sequences_waiting = 0;
+  uint64_t saved_bytes = 0;
+  uint64_t steps = 0;
+  uint64_t prefill_tokens = 0;
+  uint64_t decode_tokens = 0;
+  uint64_t discarded_tokens = 0;
+  uint64_t prefix_hit_tokens = 0;
+  uint64_t slot_moves = 0;
+  uint64_t parks = 0;
+  uint64_t compute_ns = 0;   // inside the backend
+  uint64_t sample_ns = 0;
+  uint64_t step_ns = 0;      // whole steps, compute and sampling included
+};
+
+class Scheduler {
+ public:
+  // Fails with resource_exhausted when the context does not fit, unsupported when the model cannot be served this way.
+  static Result<std::unique_ptr<Scheduler>> create(std::shared_ptr<Model> model, std::shared_ptr<ComputePool> pool,
+                                                   const SchedulerOptions& options);
+  ~Scheduler();  // every sequence ends with SequenceStatus::unavailable
+  Scheduler(const Scheduler&) = delete;
+  Scheduler& operator=(const Scheduler&) = delete;
+
+  // All of these: any thread.
+  Result<std::unique_ptr<Sequence>> open(SequenceOptions options);
+  void set_flow_weight(FlowId flow, double weight);  // above 0; 1 unless set. Kept until forget_flow
+  void forget_flow(FlowId flow);                     // its weight, counter and saved prefixes
+  SchedulerStats stats() const;
+  uint32_t context_tokens_max() const noexcept { return context_tokens_max_; }
+  const std::shared_ptr<Model>& model() const noexcept { return model_; }
+
+ private:
+  struct Impl;
+  Scheduler(std::shared_ptr<Model> model, std::unique_ptr<Impl> impl);
+  std::shared_ptr<Model> model_;
+  uint32_t context_tokens_max_ = 0;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace realm::engine

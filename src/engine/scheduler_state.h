@@ -1,0 +1,134 @@
+// The scheduler's own state and the parts of a step. Scheduler thread only, except where said. Internal to the engine.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/flow_table.h"
+#include "engine/kv_context.h"
+#include "engine/prefill_plan.h"
+#include "engine/prefix_cache.h"
+#include "engine/scheduler.h"
+#include "engine/shared_sequence.h"
+#include "engine/state_store.h"
+
+namespace realm::engine {
+
+constexpr uint32_t no_slot = UINT32_MAX;
+
+// A sequence as the scheduler knows it. KV of its first kv_tokens tokens lies in its slot, or in `saved`, or nowhere (kv_tokens 0).
+struct ScheduledSequence {
+  std::shared_ptr<SharedSequence> shared;
+  Flow* flow = nullptr;
+  std::vector<int32_t> tokens;  // the owner's and those computed ahead
+  std::vector<int32_t> banned;  // at banned_position
+  uint32_t banned_position = 0;
+  DecodePlan plan;
+  uint64_t epoch = 0;
+  uint64_t arrival = 0;
+  uint32_t generation_start = 0;  // length at which drawing began
+  uint32_t kv_tokens = 0;
+  uint32_t slot = no_slot;
+  uint32_t reserved_tokens = 0;
+  SavedState saved;
+  uint32_t saved_tokens = 0;  // that `saved` holds; kv_tokens when no rollback happened since
+  bool wants = false;    // the owner waits for tokens
+  bool halted = false;   // mailbox full, end token, bound or context reached
+  bool at_end = false;   // halted, and the owner is likely to close
+  bool busy = false;     // counted as busy in its flow
+  bool waiting = false;  // in the admission queue
+  int64_t waiting_since_ns = 0;
+  int64_t admitted_ns = 0;
+  int64_t first_token_ns = 0;
+
+  bool runnable() const noexcept { return wants && !halted && !tokens.empty(); }
+  uint32_t pending() const noexcept { return static_cast<uint32_t>(tokens.size()) - kv_tokens; }
+};
+
+struct Scheduler::Impl {
+  Impl(std::shared_ptr<Model> model, std::shared_ptr<ComputePool> pool, const SchedulerOptions& options, std::unique_ptr<KvContext> kv);
+  ~Impl();
+
+  // -- scheduler.cpp: the thread, statements of owners
+  void run();
+  void pick_up_statements(int64_t wait_until_ns);
+  void pick_up(const std::shared_ptr<SharedSequence>& shared);
+  void apply_statement(ScheduledSequence& sequence, uint32_t keep, const std::vector<int32_t>& added);
+  void close(ScheduledSequence& sequence);
+  void end(ScheduledSequence& sequence, SequenceStatus status);
+  int64_t wait_deadline_ns() const;
+  void apply_flow_changes();
+  void publish_stats();
+
+  // -- scheduler_slots.cpp: who is in the batch
+  void admit_waiting();
+  bool admit(ScheduledSequence& sequence);
+  void load_kv(ScheduledSequence& sequence);
+  void update_queue(ScheduledSequence& sequence);
+  void vacate(ScheduledSequence& sequence, bool keep_kv);
+  void keep_prefix(ScheduledSequence& sequence);
+  SavedState save_evicting_prefixes(uint32_t slot);
+  void make_dense();
+  void move_down(uint32_t from, uint32_t to);
+  void roll_back_kv(ScheduledSequence& sequence, uint32_t length);
+  void release_idle_pages();
+  void expire_waiting();
+
+  // -- scheduler_step.cpp: one decode call
+  bool step();
+  void build_batch();
+  void sample_rows();
+  void accept(ScheduledSequence& sequence, int32_t token);
+  void fail_batch(const Error& error);
+
+  std::shared_ptr<Model> model;
+  std::shared_ptr<ComputePool> pool;
+  SchedulerOptions options;
+  uint64_t kv_tokens_capacity = 0;
+
+  StateStore saved_store;
+  StateStore move_store{UINT64_MAX};  // one stream at a time, on its way to another slot
+  std::unique_ptr<KvContext> kv;
+  PrefixCache prefixes;
+  FlowTable flows;
+  StepCost step_cost;
+
+  std::shared_ptr<Inbox> inbox = std::make_shared<Inbox>();
+  std::vector<std::shared_ptr<SharedSequence>> arrived;
+  std::unordered_map<SharedSequence*, std::unique_ptr<ScheduledSequence>> sequences;
+  std::vector<ScheduledSequence*> slots;    // dense from 0; slots[i]->slot == i
+  std::vector<ScheduledSequence*> waiting;  // for admission
+  std::vector<int64_t> slot_used_ns;        // when a vacated slot was last used; 0: its pages were given back
+  uint64_t reserved_tokens = 0;
+  uint64_t arrivals = 0;
+
+  struct Row {
+    ScheduledSequence* sequence;
+    uint32_t tokens;
+    int32_t batch_index;  // of the row's logits, -1: none wanted
+    int32_t drawn;
+  };
+  std::vector<Row> rows;
+  std::vector<PrefillCandidate> prefill;
+  std::vector<uint32_t> sampled_rows;
+
+  // Shared with any thread.
+  std::atomic<uint32_t> open_count{0};
+  mutable std::mutex stats_mutex;
+  SchedulerStats stats;      // written by the scheduler's thread
+  SchedulerStats published;  // guarded by stats_mutex
+  struct FlowChange {
+    FlowId flow;
+    double weight;  // 0: forget
+  };
+  std::mutex flow_mutex;
+  std::vector<FlowChange> flow_changes;  // guarded by flow_mutex; one per call of an operator, applied between steps
+  std::thread thread;
+};
+
+}  // namespace realm::engine

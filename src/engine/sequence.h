@@ -1,0 +1,97 @@
+// One token history with its KV cache, as its owner sees it.
+//
+// The owner's thread and the scheduler's thread meet here and nowhere else. The owner states what the sequence should be (tokens to
+// keep, to add, how to sample); the scheduler picks the newest statement up between two steps and leaves sampled tokens in the
+// mailbox. Statements coalesce, so nothing queues up without bound, however fast an owner changes its mind.
+//
+// Running ahead: while the owner wants tokens, the scheduler goes on sampling up to run_ahead_tokens_max beyond what was taken. Any
+// change by the owner (append, truncate, reject, sampler) bumps the epoch, empties the mailbox and makes the scheduler roll back to
+// the owner's length; what then follows is what would have followed without running ahead.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/sampler.h"
+
+namespace realm::engine {
+
+class Scheduler;
+struct ScheduledSequence;
+
+using FlowId = uint64_t;  // whose work it is, for fairness; opaque here
+
+constexpr uint32_t banned_tokens_max = 4'096;
+constexpr uint32_t run_ahead_tokens_max = 16;
+
+enum class SequenceStatus {
+  ok,
+  context_full,        // tokens_max or the context length reached
+  invalid_argument,    // token id, position or parameter out of range
+  limit,               // more KV tokens than the whole cache has
+  deadline_exceeded,   // not admitted in time
+  unavailable,         // the device failed, or the scheduler is stopping
+};
+
+enum class Priority : uint8_t { low, normal, high };
+
+struct SequenceOptions {
+  FlowId flow = 0;
+  uint32_t tokens_max = 0;          // prompt and answer together; 0: the context length
+  Priority priority = Priority::normal;
+  bool keep_prefix = false;         // when it ends, its KV may serve later sequences of the same flow
+  uint32_t queue_deadline_ms = 30'000;
+  std::function<void()> on_ready = {};   // after next() said "wait": called once on the scheduler's thread; must be quick
+};
+
+struct SequenceStats {
+  uint32_t tokens = 0;
+  uint32_t prompt_tokens = 0;
+  uint32_t cached_tokens = 0;
+  uint32_t generated_tokens = 0;
+  uint32_t discarded_tokens = 0;
+  uint64_t queue_ns = 0;
+  uint64_t prefill_ns = 0;
+  uint64_t decode_ns = 0;
+};
+
+struct DecodePlan {
+  SamplerParams sampler = {};
+  bool stop_at_end = false;      // do not run ahead past an end-of-generation token
+  uint32_t new_tokens_max = 0;   // bound of running ahead, counted from the first draw; 0: none
+};
+
+// All members: one owner thread at a time (it may change). Dropping the object closes the sequence.
+class Sequence {
+ public:
+  ~Sequence();
+  Sequence(const Sequence&) = delete;
+  Sequence& operator=(const Sequence&) = delete;
+
+  uint32_t length() const;
+  SequenceStatus append(std::span<const int32_t> tokens);
+  SequenceStatus truncate(uint32_t length);
+  SequenceStatus set_plan(DecodePlan plan);
+  SequenceStatus reject(uint32_t position, std::span<const int32_t> banned);
+
+  struct Next {
+    SequenceStatus status = SequenceStatus::ok;
+    uint32_t count = 0;  // 0 with ok: not yet; on_ready will be called
+  };
+  // Takes sampled tokens, as many as are there and fit. A sequence without tokens is invalid_argument.
+  Next next(std::span<int32_t> out);
+
+  SequenceStats stats() const;
+
+ private:
+  friend class Scheduler;
+  Sequence() = default;
+  std::shared_ptr<struct SharedSequence> shared_;
+};
+
+}  // namespace realm::engine

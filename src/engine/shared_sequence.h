@@ -1,0 +1,70 @@
+// The meeting point of a sequence's owner and the scheduler, and the inbox through which the scheduler learns that an owner has
+// stated something new. Internal to the engine.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "engine/sequence.h"
+
+namespace realm::engine {
+
+struct SharedSequence;
+
+// Holds each sequence at most once, so it is bounded by the number of open sequences. It outlives the scheduler while owners do.
+class Inbox {
+ public:
+  // False once stopped: nobody would take it out any more.
+  bool push(std::shared_ptr<SharedSequence> sequence);
+  // Moves everything out. Waits until something is there or `deadline_ns` (monotonic, 0: do not wait) has passed.
+  void take(std::vector<std::shared_ptr<SharedSequence>>& into, int64_t deadline_ns);
+  void stop();  // wakes the scheduler for good
+  bool stopping() const noexcept { return stopping_.load(std::memory_order_acquire); }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable arrived_;
+  std::vector<std::shared_ptr<SharedSequence>> waiting_;
+  std::atomic<bool> stopping_{false};
+};
+
+struct SharedSequence {
+  // Fixed at opening.
+  SequenceOptions options;
+  uint32_t tokens_max = 0;
+  uint32_t vocabulary_tokens = 0;
+  std::shared_ptr<Inbox> inbox;
+
+  // Lock order: this, then the inbox's. Uncontended in practice: taken once a token by the scheduler and once a call by the owner.
+  std::mutex mutex;
+
+  // The owner's statement. `keep` of the scheduler's tokens stay, `added` follow.
+  uint64_t epoch = 0;
+  uint32_t keep = 0;
+  std::vector<int32_t> added;
+  bool plan_changed = false;
+  DecodePlan plan;
+  std::vector<int32_t> banned;  // at position `length`
+  uint32_t length = 0;          // as the owner sees it: kept, added and taken
+  bool wants = false;           // next() was called since the last change
+  bool closed = false;
+  bool in_inbox = false;
+
+  // The scheduler's answers, valid for `epoch`.
+  std::vector<int32_t> mailbox;
+  bool owner_waits = false;
+  bool paused = false;   // mailbox full: resumes when some were taken
+  bool stopped = false;  // end token or new_tokens_max: resumes when the owner asks for more
+  bool full = false;     // tokens_max reached
+  SequenceStatus ended = SequenceStatus::ok;
+  SequenceStats stats;
+};
+
+// Puts the sequence into its inbox unless it is there; ends it when the scheduler has stopped. Call with the lock held.
+void notify_scheduler(const std::shared_ptr<SharedSequence>& sequence);
+
+}  // namespace realm::engine

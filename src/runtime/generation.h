@@ -1,0 +1,126 @@
+// One request: the host's side of its program, and its life from generate() to on_end().
+//
+// Every function of abi/realm_abi.h is a method here. They run on the worker that runs the instance, one at a time. What comes from
+// other threads is cancel(), resume() and the wake-ups of the scheduler.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "abi/realm_abi.h"
+#include "engine/sequence.h"
+#include "runtime/handle_table.h"
+#include "runtime/loaded_model.h"
+#include "runtime/realm_state.h"
+#include "sandbox/sandbox.h"
+
+namespace realm::runtime {
+
+constexpr uint32_t restarts_max = 4;
+constexpr uint32_t restart_note_bytes_max = 256;
+constexpr uint32_t log_lines_max = 64;
+constexpr uint32_t log_line_bytes_max = 1'024;
+constexpr uint32_t failure_message_bytes_max = 4'096;
+constexpr uint32_t random_bytes_max = 4'096;
+
+class Generation : public std::enable_shared_from_this<Generation> {
+ public:
+  Generation(std::shared_ptr<RealmState> realm, std::string request, GenerationListener& listener, ModelLookup& models,
+             sandbox::Sandbox& sandbox, std::shared_ptr<const sandbox::Program> program);
+
+  // Starts the first instance. After success the listener's on_end will be called.
+  Result<void> start();
+  void cancel();
+  void resume();
+
+  // -- the request
+  int32_t input_size(sandbox::HostCall& call);
+  int32_t input_read(sandbox::HostCall& call, std::span<uint8_t> destination, uint32_t offset);
+  std::optional<int32_t> emit(sandbox::HostCall& call, uint32_t kind, std::span<const uint8_t> bytes);
+  int32_t log(sandbox::HostCall& call, uint32_t level, std::span<const uint8_t> text);
+  int64_t clock_ns(sandbox::HostCall& call);
+  int32_t random(sandbox::HostCall& call, std::span<uint8_t> destination);
+  int32_t fail(sandbox::HostCall& call, uint32_t failure, std::span<const uint8_t> message);
+  int32_t restart(sandbox::HostCall& call, std::span<const uint8_t> note);
+  int32_t restart_note(sandbox::HostCall& call, std::span<uint8_t> destination);
+  // -- models
+  std::optional<int32_t> model_open(sandbox::HostCall& call, std::span<const uint8_t> name);
+  int32_t model_close(sandbox::HostCall& call, int32_t model);
+  int32_t model_info(sandbox::HostCall& call, int32_t model, realm_model_info_t& info);
+  int32_t model_text(sandbox::HostCall& call, int32_t model, uint32_t which, std::span<uint8_t> destination);
+  int32_t tokenize(sandbox::HostCall& call, int32_t model, uint32_t flags, std::span<const uint8_t> text, std::span<int32_t> tokens);
+  int32_t detokenize(sandbox::HostCall& call, int32_t model, uint32_t flags, std::span<const int32_t> tokens,
+                     std::span<uint8_t> destination);
+  int32_t token_flags(sandbox::HostCall& call, int32_t model, int32_t token);
+  // -- sequences
+  int32_t seq_open(sandbox::HostCall& call, int32_t model, const realm_sequence_params_t& params);
+  int32_t seq_close(sandbox::HostCall& call, int32_t sequence);
+  int32_t seq_length(sandbox::HostCall& call, int32_t sequence);
+  int32_t seq_append(sandbox::HostCall& call, int32_t sequence, std::span<const int32_t> tokens);
+  int32_t seq_truncate(sandbox::HostCall& call, int32_t sequence, uint32_t length);
+  int32_t seq_stats(sandbox::HostCall& call, int32_t sequence, realm_sequence_stats_t& stats);
+  // -- decoding
+  int32_t seq_sampler(sandbox::HostCall& call, int32_t sequence, const realm_sampler_params_t& params,
+                      std::span<const int32_t> bias_tokens, std::span<const float> bias_values);
+  std::optional<int32_t> seq_next(sandbox::HostCall& call, int32_t sequence, std::span<int32_t> tokens);
+  int32_t seq_reject(sandbox::HostCall& call, int32_t sequence, uint32_t position, std::span<const int32_t> banned);
+
+ private:
+  struct OpenModel {
+    std::shared_ptr<LoadedModel> loaded;
+    std::string name;
+  };
+  // An open sequence; gives its KV tokens back to the realm when it is dropped.
+  struct OpenSequence {
+    std::shared_ptr<RealmState> realm;
+    std::shared_ptr<LoadedModel> loaded;
+    std::unique_ptr<engine::Sequence> sequence;
+    uint64_t kv_tokens = 0;
+    OpenSequence(std::shared_ptr<RealmState> realm, std::shared_ptr<LoadedModel> loaded, std::unique_ptr<engine::Sequence> sequence,
+                 uint64_t kv_tokens);
+    OpenSequence(OpenSequence&& other) noexcept = default;
+    OpenSequence& operator=(OpenSequence&& other) noexcept = default;
+    ~OpenSequence();
+  };
+
+  Result<void> start_instance();
+  void instance_ended(sandbox::Outcome&& outcome);
+  void finish(Result<void> result);
+  Result<void> result_of(const sandbox::Outcome& outcome) const;
+  void count(const OpenSequence& sequence);
+  EmitResult offer(uint32_t kind, std::string_view bytes);
+  void note_first_call();
+
+  const std::shared_ptr<RealmState> realm_;
+  const std::string request_;
+  GenerationListener& listener_;
+  ModelLookup& models_;
+  sandbox::Sandbox& sandbox_;
+  const std::shared_ptr<const sandbox::Program> program_;
+  const int64_t began_ns_;
+
+  HandleTable<OpenModel, OpenSequence> handles_;
+  GenerationStats stats_;
+  std::string scratch_;  // text of tokens, reused from call to call
+  std::string note_;     // of the instance before this one
+  uint32_t restarts_ = 0;
+  uint32_t log_lines_ = 0;
+  uint64_t emitted_bytes_ = 0;
+  bool summary_emitted_ = false;
+
+  std::mutex mutex_;
+  sandbox::InstanceHandle instance_;  // guarded
+  sandbox::Waker emit_waker_;         // guarded; set while the listener is full
+  std::atomic<bool> cancelled_{false};
+};
+
+// Every function that a program may import, bound to the methods above.
+std::vector<sandbox::HostFunction> program_abi_functions();
+
+}  // namespace realm::runtime

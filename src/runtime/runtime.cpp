@@ -1,0 +1,215 @@
+#include "runtime/runtime.h"
+
+#include <algorithm>
+#include <cctype>
+#include <fstream>
+#include <map>
+
+#include "abi/realm_abi.h"
+#include "runtime/generation.h"
+#include "runtime/loaded_model.h"
+#include "runtime/realm_state.h"
+
+namespace realm::runtime {
+namespace {
+
+#define REALM_TEXT_OF(name) REALM_TEXT_OF_(name)
+#define REALM_TEXT_OF_(name) #name
+constexpr std::string_view abi_marker = REALM_TEXT_OF(REALM_ABI_MARKER);
+constexpr std::string_view abi_marker_stem = "realm_abi_v";
+constexpr uint64_t program_bytes_max = 16u << 20;
+
+Result<std::vector<uint8_t>> read_program(const std::filesystem::path& file) {
+  std::error_code error;
+  const auto size = std::filesystem::file_size(file, error);
+  if (error) return fail(ErrorCode::not_found, "program " + file.string() + ": " + error.message() + "; give its place with --program");
+  if (size > program_bytes_max) {
+    return fail(ErrorCode::corrupt, "program " + file.string() + ": larger than " + std::to_string(program_bytes_max >> 20) + " MiB");
+  }
+  std::vector<uint8_t> bytes(size);
+  std::ifstream in(file, std::ios::binary);
+  if (!in.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(size))) {
+    return fail(ErrorCode::io, "program " + file.string() + ": cannot be read");
+  }
+  constexpr uint8_t magic[] = {0, 'a', 's', 'm'};
+  if (size < 8 || !std::equal(std::begin(magic), std::end(magic), bytes.begin())) {
+    return fail(ErrorCode::corrupt, "program " + file.string() + ": not a WebAssembly module; use the realm.wasm of this version");
+  }
+  return bytes;
+}
+
+// A program states the ABI version it was built for by exporting a function of that name.
+Result<void> check_abi_version(const sandbox::Program& program, const std::filesystem::path& file) {
+  for (const std::string& name : program.exported_functions()) {
+    if (name == abi_marker) return {};
+    if (name.starts_with(abi_marker_stem)) {
+      return fail(ErrorCode::unsupported, "program " + file.string() + ": built for program ABI version " +
+                                              name.substr(abi_marker_stem.size()) + ", this realm-runtime has version " +
+                                              std::to_string(REALM_ABI_VERSION) + "; use the realm.wasm that came with it");
+    }
+  }
+  return fail(ErrorCode::unsupported, "program " + file.string() + ": not a Realm program (it does not export " +
+                                          std::string(abi_marker) + ")");
+}
+
+Result<void> check_realm(const std::string& id, const RealmLimits& limits) {
+  const auto allowed = [](unsigned char c) { return std::isalnum(c) != 0 || c == '.' || c == '_' || c == '-'; };
+  if (id.empty() || id.size() > 128 || !std::all_of(id.begin(), id.end(), allowed)) {
+    return fail(ErrorCode::invalid_argument, "realm id: 1 to 128 letters, digits, '.', '_' or '-'");
+  }
+  if (!(limits.weight >= 0.001 && limits.weight <= 1'000)) {
+    return fail(ErrorCode::invalid_argument, "realm " + id + ": weight must be 0.001 to 1000");
+  }
+  if (limits.instance.cpu_ms_max == 0 || limits.instance.wall_ms_max == 0) {
+    return fail(ErrorCode::invalid_argument, "realm " + id + ": cpu_ms_max and wall_ms_max must be at least 1");
+  }
+  return {};
+}
+
+void set_weight(const LoadedModel& loaded, const RealmState& realm) {
+  if (realm.limits.weight != 1) loaded.scheduler->set_flow_weight(realm.flow, realm.limits.weight);
+}
+
+}  // namespace
+
+struct Runtime::Impl : ModelLookup {
+  RuntimeOptions options;
+  std::shared_ptr<engine::ComputePool> pool;
+
+  mutable std::mutex mutex;
+  std::map<std::string, std::shared_ptr<LoadedModel>, std::less<>> models;  // guarded
+  std::string default_model;                                               // guarded
+  std::map<std::string, std::shared_ptr<RealmState>, std::less<>> realms;  // guarded
+  engine::FlowId last_flow = 0;                                            // guarded
+
+  std::unique_ptr<sandbox::Sandbox> sandbox;
+  std::shared_ptr<const sandbox::Program> program;
+
+  std::shared_ptr<LoadedModel> find_model(std::string_view name) override {
+    std::lock_guard lock(mutex);
+    const auto found = models.find(name.empty() ? std::string_view(default_model) : name);
+    return found == models.end() ? nullptr : found->second;
+  }
+
+  void close(RealmState& realm) {
+    std::vector<std::shared_ptr<Generation>> live;
+    {
+      std::lock_guard lock(realm.mutex);
+      realm.closed = true;
+      for (const auto& [key, generation] : realm.live) {
+        if (auto alive = generation.lock()) live.push_back(std::move(alive));
+      }
+    }
+    for (const auto& generation : live) generation->cancel();
+    std::lock_guard lock(mutex);
+    realms.erase(realm.id);
+    for (const auto& [name, loaded] : models) loaded->scheduler->forget_flow(realm.flow);
+  }
+};
+
+Runtime::Runtime(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Runtime::~Runtime() {
+  std::vector<std::shared_ptr<RealmState>> open;
+  {
+    std::lock_guard lock(impl_->mutex);
+    for (const auto& [id, realm] : impl_->realms) open.push_back(realm);
+  }
+  for (const auto& realm : open) impl_->close(*realm);
+  impl_->sandbox.reset();  // waits for every instance, so nothing calls into a scheduler any more
+}
+
+Result<std::unique_ptr<Runtime>> Runtime::create(const RuntimeOptions& options) {
+  auto impl = std::make_unique<Impl>();
+  impl->options = options;
+  engine::start_backends();
+  auto bytes = read_program(options.program);
+  if (!bytes) return fail(std::move(bytes));
+  auto pool = engine::ComputePool::create(options.compute_threads);
+  if (!pool) return fail(std::move(pool));
+  impl->pool = std::move(*pool);
+  auto sandbox = sandbox::Sandbox::create(options.sandbox, program_abi_functions());
+  if (!sandbox) return fail(std::move(sandbox));
+  impl->sandbox = std::move(*sandbox);
+  auto program = impl->sandbox->load(*bytes, {});
+  if (!program) return fail(program.error().code, "program " + options.program.string() + ": " + program.error().message);
+  if (auto version = check_abi_version(**program, options.program); !version) return fail(std::move(version));
+  if (!(*program)->exports("handle")) {
+    return fail(ErrorCode::unsupported, "program " + options.program.string() + ": does not export the function handle");
+  }
+  impl->program = std::move(*program);
+  return std::unique_ptr<Runtime>(new Runtime(std::move(impl)));
+}
+
+Result<void> Runtime::load_model(const engine::ModelOptions& options) {
+  auto model = engine::Model::load(options);
+  if (!model) return fail(std::move(model));
+  auto scheduler = engine::Scheduler::create(*model, impl_->pool, impl_->options.scheduler);
+  if (!scheduler) return fail(std::move(scheduler));
+  const std::string name = (*model)->info().name;
+  std::lock_guard lock(impl_->mutex);
+  const auto [place, inserted] = impl_->models.emplace(name, std::make_shared<LoadedModel>(std::move(*model), std::move(*scheduler)));
+  if (!inserted) return fail(ErrorCode::already_exists, "model " + name + " is loaded already");
+  if (impl_->default_model.empty()) impl_->default_model = name;
+  for (const auto& [id, realm] : impl_->realms) set_weight(*place->second, *realm);
+  return {};
+}
+
+const std::string& RealmHandle::id() const { return state_->id; }
+
+Result<RealmHandle> Runtime::create_realm(std::string id, const RealmLimits& limits) {
+  if (auto valid = check_realm(id, limits); !valid) return fail(std::move(valid));
+  std::lock_guard lock(impl_->mutex);
+  if (impl_->realms.size() >= impl_->options.realms_max) {
+    return fail(ErrorCode::resource_exhausted, "realms_max: " + std::to_string(impl_->options.realms_max) + " realms are open");
+  }
+  const auto [place, inserted] = impl_->realms.try_emplace(id);
+  if (!inserted) return fail(ErrorCode::already_exists, "realm " + id + " is open already");
+  auto state = std::make_shared<RealmState>();
+  state->id = std::move(id);
+  state->limits = limits;
+  state->flow = ++impl_->last_flow;
+  place->second = state;
+  for (const auto& [name, loaded] : impl_->models) set_weight(*loaded, *state);
+  return RealmHandle(std::move(state));
+}
+
+void Runtime::close_realm(RealmHandle realm) {
+  if (realm) impl_->close(*realm.state_);
+}
+
+Result<GenerationHandle> Runtime::generate(const RealmHandle& realm, std::string request, GenerationListener& listener) {
+  if (!realm) return fail(ErrorCode::invalid_argument, "no realm given");
+  if (request.size() > realm.state_->limits.request_bytes_max) {
+    return fail(ErrorCode::invalid_argument, "the request has " + std::to_string(request.size()) + " bytes, realm " + realm.id() +
+                                                 " may send " + std::to_string(realm.state_->limits.request_bytes_max));
+  }
+  auto generation =
+      std::make_shared<Generation>(realm.state_, std::move(request), listener, *impl_, *impl_->sandbox, impl_->program);
+  if (auto started = generation->start(); !started) return fail(std::move(started));
+  return GenerationHandle(std::move(generation));
+}
+
+void GenerationHandle::cancel() const {
+  if (generation_) generation_->cancel();
+}
+
+void GenerationHandle::resume() const {
+  if (generation_) generation_->resume();
+}
+
+std::vector<LoadedModelInfo> Runtime::models() const {
+  std::lock_guard lock(impl_->mutex);
+  std::vector<LoadedModelInfo> infos;
+  for (const auto& [name, loaded] : impl_->models) infos.push_back({loaded->model->info(), loaded->scheduler->stats()});
+  return infos;
+}
+
+sandbox::SandboxStats Runtime::sandbox_stats() const { return impl_->sandbox->stats(); }
+
+uint32_t Runtime::realms_open() const {
+  std::lock_guard lock(impl_->mutex);
+  return static_cast<uint32_t>(impl_->realms.size());
+}
+
+}  // namespace realm::runtime

@@ -1,0 +1,138 @@
+// Where sandbox and engine meet: many realms at once, each request in a sandbox of its own, all tokens in one batch.
+//
+// This is the one way in for the command line, the server and the in-process SDKs.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/model.h"
+#include "engine/scheduler.h"
+#include "sandbox/sandbox.h"
+
+namespace realm::runtime {
+
+class Generation;
+class Runtime;
+struct RealmState;
+
+struct RuntimeOptions {
+  sandbox::SandboxOptions sandbox;
+  engine::SchedulerOptions scheduler;   // for each model loaded
+  uint32_t compute_threads = 0;         // 0: physical cores
+  uint32_t realms_max = 10'000;
+  std::filesystem::path program;        // realm.wasm
+};
+
+struct RealmLimits {
+  double weight = 1;                        // share of the device against other realms; 0.001 to 1,000
+  uint32_t concurrent_requests_max = 64;
+  uint32_t kv_tokens_max = 0;               // of all its live sequences together; 0: what the model's cache has
+  uint32_t handles_max = 256;               // models and sequences that one instance may hold open
+  uint64_t request_bytes_max = 4ull << 20;
+  uint64_t emitted_bytes_max = 64ull << 20; // of one request
+  uint32_t queue_deadline_ms = 60'000;      // waiting for admission to the batch
+  bool keep_prefixes = true;                // later requests of this realm reuse KV of earlier ones
+  sandbox::InstanceLimits instance;
+};
+
+// How far a request came, counted by the host.
+struct GenerationStats {
+  uint32_t prompt_tokens = 0;
+  uint32_t cached_tokens = 0;
+  uint32_t completion_tokens = 0;
+  uint32_t discarded_tokens = 0;        // computed ahead, then rejected
+  uint64_t time_to_first_token_ns = 0;  // from generate() to the first token taken; 0: none was
+  uint64_t queue_ns = 0;
+  uint64_t prefill_ns = 0;
+  uint64_t decode_ns = 0;
+  uint64_t wall_ns = 0;
+  uint64_t guest_cpu_ns = 0;
+  uint64_t guest_memory_bytes = 0;
+  uint64_t instance_start_ns = 0;       // generate() to the guest's first host call
+};
+
+enum class EmitResult {
+  accepted,
+  full,  // nothing was taken: the instance is suspended until Generation::resume()
+  gone,  // nobody listens any more: the program is told REALM_CANCELLED
+};
+
+// What a request does, from the host's view. Called on worker threads, one call at a time for one request.
+class GenerationListener {
+ public:
+  virtual ~GenerationListener() = default;
+  virtual EmitResult on_text(std::string_view utf8) = 0;
+  virtual EmitResult on_summary(std::string_view json) = 0;
+  // Exactly once, last. The error is the program's `fail`, a limit, a cancellation or a fault of the host.
+  virtual void on_end(Result<void> result, const GenerationStats& stats) = 0;
+};
+
+// A tenant as the runtime sees it; open until close_realm. Copyable, any thread.
+class RealmHandle {
+ public:
+  RealmHandle() = default;
+  const std::string& id() const;
+  explicit operator bool() const noexcept { return state_ != nullptr; }
+
+ private:
+  friend class Runtime;
+  explicit RealmHandle(std::shared_ptr<RealmState> state) : state_(std::move(state)) {}
+  std::shared_ptr<RealmState> state_;
+};
+
+// One live request. Any thread. Dropping it does not end the request.
+class GenerationHandle {
+ public:
+  GenerationHandle() = default;
+  void cancel() const;  // the sequence leaves the batch within one step
+  void resume() const;  // room again after EmitResult::full
+  explicit operator bool() const noexcept { return generation_ != nullptr; }
+
+ private:
+  friend class Runtime;
+  explicit GenerationHandle(std::shared_ptr<Generation> generation) : generation_(std::move(generation)) {}
+  std::shared_ptr<Generation> generation_;
+};
+
+struct LoadedModelInfo {
+  engine::ModelInfo model;
+  engine::SchedulerStats scheduler;
+};
+
+class Runtime {
+ public:
+  // Loads and checks the program. No model yet.
+  static Result<std::unique_ptr<Runtime>> create(const RuntimeOptions& options);
+  ~Runtime();  // cancels every request and waits for it
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
+
+  // Loads a model and starts its scheduler; the first one becomes the default. Blocks while loading. Any thread.
+  Result<void> load_model(const engine::ModelOptions& options);
+
+  // `id`: 1 to 128 characters of [A-Za-z0-9._-], unique among open realms. Any thread.
+  Result<RealmHandle> create_realm(std::string id, const RealmLimits& limits);
+  void close_realm(RealmHandle realm);  // cancels its requests, forgets its cached prefixes
+
+  // Runs the program on one request (docs/programs.md: a JSON object). The listener must live until on_end has returned. Any thread.
+  // Fails at once for a full sandbox, a request over the realm's limits, a closed realm.
+  Result<GenerationHandle> generate(const RealmHandle& realm, std::string request, GenerationListener& listener);
+
+  std::vector<LoadedModelInfo> models() const;
+  sandbox::SandboxStats sandbox_stats() const;
+  uint32_t realms_open() const;
+
+ private:
+  struct Impl;
+  explicit Runtime(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace realm::runtime

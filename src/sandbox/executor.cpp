@@ -1,0 +1,124 @@
+#include "sandbox/executor.h"
+
+#include <chrono>
+
+#include "base/clock.h"
+
+namespace realm::sandbox {
+
+Executor::Executor(wasm_engine_t* engine, uint32_t workers, uint32_t epoch_ms, uint32_t instances_max)
+    : engine_(engine), workers_count_(workers), epoch_ms_(epoch_ms), instances_max_(instances_max) {}
+
+Executor::~Executor() = default;
+
+void Executor::start_threads() {
+  for (uint32_t i = 0; i < workers_count_; ++i) workers_.emplace_back([this] { work(); });
+  ticker_ = std::thread([this] { tick(); });
+}
+
+void Executor::stop() {
+  {
+    std::unique_lock lock(live_mutex_);
+    closed_ = true;
+    for (const auto& [deadline, instance] : live_) instance->kill(InstanceCore::Kill::cancelled);
+    live_changed_.wait(lock, [this] { return live_.empty(); });
+    ticker_stopping_ = true;
+  }
+  live_changed_.notify_all();
+  {
+    std::lock_guard lock(ready_mutex_);
+    stopping_ = true;
+  }
+  ready_changed_.notify_all();
+  for (auto& worker : workers_) worker.join();
+  if (ticker_.joinable()) ticker_.join();
+}
+
+bool Executor::admit(const std::shared_ptr<InstanceCore>& instance) {
+  {
+    std::lock_guard lock(live_mutex_);
+    if (closed_ || live_.size() >= instances_max_) return false;
+    live_.emplace(instance->wall_deadline_ns(), instance);
+    ++stats_.instances_started;
+  }
+  live_changed_.notify_one();
+  enqueue(instance);
+  return true;
+}
+
+void Executor::enqueue(std::shared_ptr<InstanceCore> instance) noexcept {
+  {
+    std::lock_guard lock(ready_mutex_);
+    ready_.push_back(std::move(instance));
+    ready_count_.store(static_cast<uint32_t>(ready_.size()), std::memory_order_relaxed);
+  }
+  ready_changed_.notify_one();
+}
+
+void Executor::work() {
+  while (true) {
+    std::shared_ptr<InstanceCore> instance;
+    {
+      std::unique_lock lock(ready_mutex_);
+      ready_changed_.wait(lock, [this] { return stopping_ || !ready_.empty(); });
+      if (ready_.empty()) return;
+      instance = std::move(ready_.front());
+      ready_.pop_front();
+      ready_count_.store(static_cast<uint32_t>(ready_.size()), std::memory_order_relaxed);
+    }
+    instance->state().store(InstanceCore::State::running, std::memory_order_release);
+    running_.fetch_add(1, std::memory_order_relaxed);
+    const bool ended = instance->run();
+    running_.fetch_sub(1, std::memory_order_relaxed);
+    if (ended) {
+      finish(instance);
+    } else if (instance->release()) {
+      enqueue(std::move(instance));
+    }
+  }
+}
+
+void Executor::finish(const std::shared_ptr<InstanceCore>& instance) {
+  Outcome outcome = instance->take_outcome();
+  instance->state().store(InstanceCore::State::ended, std::memory_order_release);
+  auto on_end = std::move(instance->options().on_end);
+  {
+    std::lock_guard lock(live_mutex_);
+    const auto [first, last] = live_.equal_range(instance->wall_deadline_ns());
+    for (auto it = first; it != last; ++it) {
+      if (it->second == instance) {
+        live_.erase(it);
+        break;
+      }
+    }
+    ++stats_.outcomes[static_cast<size_t>(outcome.kind)];
+  }
+  if (on_end) on_end(std::move(outcome));
+  on_end = nullptr;
+  live_changed_.notify_all();
+}
+
+void Executor::tick() {
+  std::unique_lock lock(live_mutex_);
+  while (!ticker_stopping_) {
+    if (live_.empty()) {
+      live_changed_.wait(lock, [this] { return ticker_stopping_ || !live_.empty(); });
+      continue;
+    }
+    const int64_t now = monotonic_ns();
+    for (auto it = live_.begin(); it != live_.end() && it->first <= now; ++it) it->second->kill(InstanceCore::Kill::wall);
+    lock.unlock();
+    if (running_.load(std::memory_order_relaxed) > 0) wasmtime_engine_increment_epoch(engine_);
+    std::this_thread::sleep_for(std::chrono::milliseconds(epoch_ms_));
+    lock.lock();
+  }
+}
+
+SandboxStats Executor::stats() const {
+  std::lock_guard lock(live_mutex_);
+  SandboxStats stats = stats_;
+  stats.instances_live = static_cast<uint32_t>(live_.size());
+  return stats;
+}
+
+}  // namespace realm::sandbox

@@ -1,0 +1,172 @@
+#!/usr/bin/env python3
+"""Writes a tiny Llama-architecture GGUF with random weights and the vocabulary of a real model.
+
+Tests use it where the text does not matter: it has everything that a real model has (two layers, grouped heads, an output of
+its own, tokenizer and chat template) and computes some fifty times faster. The same seed gives the same file.
+"""
+
+import argparse
+import os
+import random
+import statistics
+import struct
+import sys
+
+ALIGNMENT = 32
+F32, F16 = 0, 1
+UINT32, FLOAT32, STRING, ARRAY = 4, 6, 8, 9
+SCALAR_BYTES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+
+LAYERS, WIDTH, HEADS, KV_HEADS, FEED_FORWARD = 2, 64, 4, 2, 128
+KV_WIDTH = WIDTH // HEADS * KV_HEADS
+
+
+class Reader:
+    """Walks over the metadata of a GGUF file."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def number(self, form):
+        return struct.unpack("<" + form, self.file.read(struct.calcsize("<" + form)))[0]
+
+    def string(self):
+        return self.file.read(self.number("Q"))
+
+    def skip_value(self, kind):
+        if kind == STRING:
+            self.string()
+        elif kind == ARRAY:
+            element, count = self.number("I"), self.number("Q")
+            if element in SCALAR_BYTES:
+                self.file.seek(SCALAR_BYTES[element] * count, os.SEEK_CUR)
+            else:
+                for _ in range(count):
+                    self.skip_value(element)
+        else:
+            self.file.seek(SCALAR_BYTES[kind], os.SEEK_CUR)
+
+
+def read_tokenizer(path):
+    """The tokenizer's key-value pairs as (key, kind, raw value), and the size of its vocabulary."""
+    pairs, tokens = [], 0
+    with open(path, "rb") as file:
+        reader = Reader(file)
+        if file.read(4) != b"GGUF":
+            sys.exit(f"make_tiny_model: {path} is not a GGUF file")
+        reader.number("I")  # version
+        reader.number("Q")  # tensors
+        for _ in range(reader.number("Q")):
+            key, kind = reader.string().decode(), reader.number("I")
+            begin = file.tell()
+            reader.skip_value(kind)
+            end = file.tell()
+            if not key.startswith("tokenizer."):
+                continue
+            file.seek(begin)
+            value = file.read(end - begin)
+            pairs.append((key, kind, value))
+            if key == "tokenizer.ggml.tokens":
+                tokens = struct.unpack_from("<Q", value, 4)[0]
+    return pairs, tokens
+
+
+def string(text):
+    data = text.encode()
+    return struct.pack("<Q", len(data)) + data
+
+
+def architecture_pairs(context, tokens):
+    numbers = {
+        "llama.block_count": LAYERS,
+        "llama.context_length": context,
+        "llama.embedding_length": WIDTH,
+        "llama.feed_forward_length": FEED_FORWARD,
+        "llama.attention.head_count": HEADS,
+        "llama.attention.head_count_kv": KV_HEADS,
+        "llama.rope.dimension_count": WIDTH // HEADS,
+        "llama.vocab_size": tokens,
+        "general.file_type": 1,
+    }
+    texts = {"general.architecture": "llama", "general.name": "tiny random model"}
+    floats = {"llama.attention.layer_norm_rms_epsilon": 1e-5, "llama.rope.freq_base": 10000.0}
+    return (
+        [(key, STRING, string(value)) for key, value in texts.items()]
+        + [(key, UINT32, struct.pack("<I", value)) for key, value in numbers.items()]
+        + [(key, FLOAT32, struct.pack("<f", value)) for key, value in floats.items()]
+    )
+
+
+def tensors(tokens):
+    """(name, dimensions, standard deviation); 0: a norm, all ones. The sizes make an answer depend on all of its history."""
+    yield "token_embd.weight", (WIDTH, tokens), 1.0
+    yield "output_norm.weight", (WIDTH,), 0
+    yield "output.weight", (WIDTH, tokens), 0.4
+    for layer in range(LAYERS):
+        block = f"blk.{layer}."
+        yield block + "attn_norm.weight", (WIDTH,), 0
+        yield block + "attn_q.weight", (WIDTH, WIDTH), 0.15
+        yield block + "attn_k.weight", (WIDTH, KV_WIDTH), 0.15
+        yield block + "attn_v.weight", (WIDTH, KV_WIDTH), 0.2
+        yield block + "attn_output.weight", (WIDTH, WIDTH), 0.2
+        yield block + "ffn_norm.weight", (WIDTH,), 0
+        yield block + "ffn_gate.weight", (WIDTH, FEED_FORWARD), 0.15
+        yield block + "ffn_up.weight", (WIDTH, FEED_FORWARD), 0.15
+        yield block + "ffn_down.weight", (FEED_FORWARD, WIDTH), 0.15
+
+
+def tensor_data(dimensions, deviation, generator):
+    count = 1
+    for dimension in dimensions:
+        count *= dimension
+    if deviation == 0:
+        return struct.pack("<f", 1.0) * count
+    # One of 256 values of a normal distribution for each random byte.
+    normal = statistics.NormalDist(0, deviation)
+    values = [struct.pack("<e", normal.inv_cdf((i + 0.5) / 256)) for i in range(256)]
+    return b"".join(values[byte] for byte in generator.randbytes(count))
+
+
+def padding(size):
+    return b"\0" * (-size % ALIGNMENT)
+
+
+def write_model(file, pairs, tokens, seed):
+    generator = random.Random(seed)
+    table, blobs, offset = b"", [], 0
+    for name, dimensions, deviation in tensors(tokens):
+        data = tensor_data(dimensions, deviation, generator)
+        blobs.append(data + padding(len(data)))
+        table += string(name) + struct.pack("<I", len(dimensions)) + struct.pack(f"<{len(dimensions)}Q", *dimensions)
+        table += struct.pack("<IQ", F16 if deviation else F32, offset)
+        offset += len(blobs[-1])
+    head = b"GGUF" + struct.pack("<IQQ", 3, len(blobs), len(pairs))
+    head += b"".join(string(key) + struct.pack("<I", kind) + value for key, kind, value in pairs) + table
+    file.write(head + padding(len(head)))
+    for blob in blobs:
+        file.write(blob)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--from", dest="source", default=os.environ.get("REALM_MODEL"), help="GGUF whose tokenizer is copied; default: REALM_MODEL")
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--context", type=int, default=2048, help="context length that the file states")
+    parser.add_argument("--pre", help="another tokenizer.ggml.pre, such as tekken")
+    options = parser.parse_args()
+    if not options.source:
+        parser.error("name a model by --from or REALM_MODEL")
+
+    pairs, tokens = read_tokenizer(options.source)
+    if options.pre:
+        pairs = [pair for pair in pairs if pair[0] != "tokenizer.ggml.pre"]
+        pairs.append(("tokenizer.ggml.pre", STRING, string(options.pre)))
+    partial = options.out + ".partial"
+    with open(partial, "wb") as file:
+        write_model(file, architecture_pairs(options.context, tokens) + pairs, tokens, options.seed)
+    os.replace(partial, options.out)
+
+
+if __name__ == "__main__":
+    main()
