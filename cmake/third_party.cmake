@@ -1,9 +1,4 @@
 # Third-party code, built once into the user's cache under a key of everything it is built from, and imported from there.
-if(DEFINED ENV{XDG_CACHE_HOME} AND NOT "$ENV{XDG_CACHE_HOME}" STREQUAL "")
-  set(REALM_CACHE "$ENV{XDG_CACHE_HOME}/realm")
-else()
-  set(REALM_CACHE "$ENV{HOME}/.cache/realm")
-endif()
 set(third_party ${CMAKE_CURRENT_SOURCE_DIR}/third_party)
 file(MAKE_DIRECTORY ${REALM_CACHE}/third_party)
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${third_party}/Cargo.lock ${third_party}/CMakeLists.txt)
@@ -17,6 +12,15 @@ if(NOT metadata MATCHES "\"manifest_path\":\"([^\"]*/llama-cpp-sys-2-[0-9][^\"/]
   message(FATAL_ERROR "llama-cpp-sys-2 is not in third_party/Cargo.lock")
 endif()
 set(REALM_LLAMA_SOURCE_DIR ${CMAKE_MATCH_1}/llama.cpp)
+
+find_package(Threads REQUIRED)
+find_package(OpenSSL REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(GTest REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(Boost 1.81 REQUIRED COMPONENTS json)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(libedit REQUIRED IMPORTED_TARGET libedit)
 
 # A folder of the cache named after what it is built from.
 function(realm_cache_folder name out)

@@ -149,7 +149,8 @@ def write_model(file, pairs, tokens, seed):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--from", dest="source", default=os.environ.get("REALM_MODEL"), help="GGUF whose tokenizer is copied; default: REALM_MODEL")
+    real_model = os.environ.get("REALM_MODEL")
+    parser.add_argument("--from", dest="source", default=real_model, help="GGUF whose tokenizer is copied; default: REALM_MODEL")
     parser.add_argument("--out", required=True)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--context", type=int, default=2048, help="context length that the file states")

@@ -54,11 +54,7 @@ PATH = re.compile(rf"(?<![\w./$}}~-])(?:{'|'.join(sorted(TOP_FOLDERS))})/[\w./*{
 LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)")
 ABI_ROW = re.compile(r"X\((\w+), (IMMEDIATE|MAY_SUSPEND), \w+,(?:\s|\\)*\(([^)]*)\)\)")
 ABI_HEADING = re.compile(r"^### `(\w+)\(([^)]*)\)`( ~)?", re.M)
-VARIABLE_USES = [
-    re.compile(r"""getenv\(\s*["'](REALM_\w+)["']"""),
-    re.compile(r"""environ(?:\.get\(|\[)\s*["'](REALM_\w+)["']"""),
-    re.compile(r"\$ENV\{(REALM_\w+)\}"),
-]
+VARIABLE_NAME = re.compile(r"""["'](REALM_[A-Z0-9_]+)["']|\$ENV\{(REALM_\w+)\}""")  # a name alone in quotes is looked up
 SHELL_VARIABLE = re.compile(r"\$\{?(REALM_\w+)")
 CPP_TOKEN = re.compile(
     r'R"([^()\s\\]*)\(.*?\)\1"|//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|(?<![0-9a-fA-F])\'(?:\\.|[^\'\\\n])+\'', re.S
@@ -240,8 +236,8 @@ def python_functions(source):
 
 
 # What may follow the parameters before the body: qualifiers, a trailing type, a list of initialisers.
-FUNCTION_TAIL = r"\s*(?:const|noexcept(?:\([^)]*\))?|override|final|mutable|try|&&?|->[^;{}]*|:[^:].*|requires\b.*)"
-FUNCTION_HEAD = re.compile(rf"\)(?:{FUNCTION_TAIL})*\s*$", re.S)
+FUNCTION_TAIL = r"\s*(?:const|noexcept(?:\([^)]*\))?|override|final|mutable|try|&&?|->[^;{}:]*)"
+FUNCTION_HEAD = re.compile(rf"\)(?:{FUNCTION_TAIL})*(?:\s*:[^:].*)?\s*$", re.S)
 SCOPE_HEAD = re.compile(r"\b(namespace|class|struct|union|enum|extern)\b")
 
 
@@ -302,20 +298,20 @@ def check_dead_files(tree):
 
 def build_patterns(tree):
     """Regular expressions of the sources that the CMake files name or glob."""
-    for source in tree.sources:
-        if source.name != "CMakeLists.txt" and source.suffix != ".cmake":
-            continue
+    scripts = [source for source in tree.sources if source.name == "CMakeLists.txt" or source.suffix == ".cmake"]
+    names = {name for source in scripts for name in re.findall(r"\brealm_layer\((\w+)", source.text)}
+    for source in scripts:
         text = re.sub(r"#[^\n]*", "", source.text)
         folder = "/".join(source.parts[:-1]) if source.name == "CMakeLists.txt" else ""
-        names = re.findall(r"\brealm_layer\((\w+)", text)
         for token in re.findall(r"[\w./${}*-]+\.(?:cpp|cc|c)\b", text):
             token = re.sub(r"^\$\{(CMAKE_CURRENT_SOURCE_DIR|PROJECT_SOURCE_DIR|CMAKE_CURRENT_LIST_DIR)\}/", "", token)
             token, from_root = re.subn(r"^\$\{CMAKE_SOURCE_DIR\}/", "", token)
             for name in names if "${name}" in token else [""]:
                 path = token.replace("${name}", name)
-                path = path if from_root or not folder else f"{folder}/{path}"
+                path, from_variable = re.subn(r"^\$\{\w+\}/", "", path)
+                prefix = "(?:.*/)?" if from_variable else f"{folder}/" if folder and not from_root else ""
                 pattern = re.escape(path).replace(r"\*", "[^/]*")
-                yield re.sub(r"\\\$\\\{\w+\\\}", ".*", pattern)
+                yield prefix + re.sub(r"\\\$\\\{\w+\\\}", "[^/]*", pattern)
 
 
 # -- pages that agree with the tree
@@ -367,11 +363,12 @@ def check_variables(tree):
     pages = [tree.by_path[path] for path in ("docs/operations.md", "README.md") if path in tree.by_path]
     documented = {name for page in pages for name in re.findall(r"\bREALM_\w+", page.text)}
     code = [source for source in tree.sources if source.suffix != ".md"]
-    for source in code:
-        patterns = VARIABLE_USES + ([SHELL_VARIABLE] if source.suffix == ".sh" else [])
-        for match in (match for pattern in patterns for match in pattern.finditer(source.text)):
-            if match[1] not in documented:
-                yield Violation(source.path, source.line_of(match.start()), "variable", f"{match[1]} is not in docs/operations.md")
+    for source in (source for source in code if source.suffix in CPP | SCRIPTS | BUILD or source.name in BUILD_NAMES):
+        pattern = SHELL_VARIABLE if source.suffix == ".sh" else VARIABLE_NAME
+        for match in pattern.finditer(source.text):
+            name = next(group for group in match.groups() if group)
+            if name not in documented:
+                yield Violation(source.path, source.line_of(match.start()), "variable", f"{name} is not in docs/operations.md")
     for page in pages:
         for match in re.finditer(r"\bREALM_\w+", page.text):
             if not any(match[0] in source.text for source in code):

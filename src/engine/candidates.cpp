@@ -123,9 +123,9 @@ void Candidates::keep_typical(float p) {
     total.mass = weigh_picked();
     for (const Candidate& candidate : picked_) total.weighted += (candidate.logit - largest_) * candidate.probability;
   }
-  // A token's surprise is log(mass) - x and their mean, the entropy, is log(mass) - weighted / mass: the distance is that of logits.
+  // A token's surprise is log(mass) - x, and the mean, the entropy, log(mass) - weighted / mass: they differ as the logits do.
   const auto mean = largest_ + static_cast<float>(total.weighted / total.mass);
-  const double above_p = std::nextafter(p * total.mass, HUGE_VAL);  // typical keeps until the mass exceeds p, top-p until it is p
+  const double above_p = std::nextafter(p * total.mass, HUGE_VAL);  // typical goes on until the mass exceeds p, top-p until it is p
   keep_mass(above_p, [mean](const Candidate& a, const Candidate& b) {
     const float a_distance = std::abs(a.logit - mean);
     const float b_distance = std::abs(b.logit - mean);

@@ -1,5 +1,5 @@
-// The filters of sampling. Each leaves the candidates that llama.cpp's filter of the same name leaves, without sorting anything: the
-// first filter picks its candidates out of the row, the others remove some of those.
+// The filters of sampling. Each leaves the candidates that llama.cpp's filter of the same name leaves, without sorting anything:
+// the first filter picks its candidates out of the row, the others remove some of those.
 #pragma once
 
 #include <span>

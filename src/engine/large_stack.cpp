@@ -39,7 +39,8 @@ size_t resident_bytes(void* base, size_t bytes) {
 
 size_t run_on_large_stack(size_t bytes, const std::function<void()>& task) {
   bytes = std::max(stack_bytes_min, (bytes + page_bytes - 1) / page_bytes * page_bytes);
-  void* mapping = mmap(nullptr, guard_bytes + bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+  constexpr int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK;
+  void* mapping = mmap(nullptr, guard_bytes + bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
   if (mapping == MAP_FAILED) return 0;
   void* stack = static_cast<std::byte*>(mapping) + guard_bytes;
   const bool ran = mprotect(mapping, guard_bytes, PROT_NONE) == 0 && run_on(stack, bytes, task);

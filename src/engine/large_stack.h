@@ -1,4 +1,5 @@
-// Calls code whose recursion depth grows with its input, where the caller's stack (a guest's host call has some 256 KiB) is too small.
+// Calls code whose recursion depth grows with its input, where the caller's stack (some 256 KiB in a guest's host call) is too
+// small for it.
 #pragma once
 
 #include <cstddef>

@@ -30,7 +30,7 @@ Result<void> check_memory(const ModelOptions& options, uint64_t weights_bytes) {
   }
   if (weights_bytes <= available) return {};
   return fail(ErrorCode::resource_exhausted, "model file " + options.file.string() + " needs " + mebibytes(weights_bytes) +
-                                                 " of memory and " + mebibytes(available) + " are free; use a smaller quantisation");
+                                                 " of memory and " + mebibytes(available) + " are free; use a smaller one");
 }
 
 // "Q4_K - Medium" becomes "Q4_K_M", "IQ3_XS - 3.3 bpw" becomes "IQ3_XS", "all F32" becomes "F32".
@@ -142,7 +142,7 @@ Result<std::shared_ptr<Model>> Model::load(const ModelOptions& options) try {
   model->vocabulary_ = llama_model_get_vocab(*native);
   model->info_ = describe(model->model_, model->vocabulary_, options);
   if (model->info_.vocabulary_tokens == 0 || !llama_model_has_decoder(*native) || llama_model_is_diffusion(*native)) {
-    return fail(ErrorCode::unsupported, "model file " + options.file.string() + ": is not a model that generates text token by token");
+    return fail(ErrorCode::unsupported, "model file " + options.file.string() + ": is not one that generates text token by token");
   }
   model->tokenizer_ = std::make_unique<Tokenizer>(model->vocabulary_);
   model->token_flags_.resize(model->info_.vocabulary_tokens);

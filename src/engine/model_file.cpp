@@ -33,7 +33,7 @@ Result<uint64_t> check_outside(const std::filesystem::path& file) {
   if (descriptor < 0) {
     const int error = errno;
     if (error == ENOENT || error == ENOTDIR) return fail(ErrorCode::not_found, subject(file) + "no such file");
-    if (error == EACCES || error == EPERM) return fail(ErrorCode::permission_denied, subject(file) + "may not be read by this user");
+    if (error == EACCES) return fail(ErrorCode::permission_denied, subject(file) + "may not be read by this user");
     return fail(ErrorCode::io, subject(file) + std::strerror(error));
   }
   struct stat status {};
@@ -90,7 +90,8 @@ Result<CheckedPart> check_part(const std::filesystem::path& file) {
   if (metadata == nullptr) return damaged(file, "its header is damaged or cut off (" + take_last_native_error() + ")");
   const uint64_t needed = bytes_needed(metadata.get());
   if (needed > *bytes) {
-    return damaged(file, "is truncated: " + std::to_string(needed - *bytes) + " of " + std::to_string(needed) + " bytes are missing");
+    const std::string missing = std::to_string(needed - *bytes) + " of " + std::to_string(needed) + " bytes are missing";
+    return damaged(file, "is truncated: " + missing);
   }
   return CheckedPart{*bytes, part_count(metadata.get())};
 }

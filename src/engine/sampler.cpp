@@ -46,8 +46,8 @@ void apply_penalties(std::span<const int32_t> history, const SamplerParams& para
 }
 
 // The row itself when nothing changes it, else a changed copy in the scratch.
-std::span<const float> adjusted_row(std::span<const float> logits, std::span<const int32_t> history, std::span<const int32_t> banned,
-                                    const SamplerParams& params, SamplerScratch& scratch) {
+std::span<const float> adjusted_row(std::span<const float> logits, std::span<const int32_t> history,
+                                    std::span<const int32_t> banned, const SamplerParams& params, SamplerScratch& scratch) {
   const bool penalties = has_penalties(params) && !history.empty();
   if (params.logit_biases.empty() && !penalties && banned.empty()) return logits;
   scratch.logits.assign(logits.begin(), logits.end());

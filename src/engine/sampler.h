@@ -30,7 +30,7 @@ struct SamplerParams {
   float presence_penalty = 0;
   int32_t penalty_last_n = 64;
   uint64_t seed = 0;
-  std::vector<std::pair<int32_t, float>> logit_biases;
+  std::vector<std::pair<int32_t, float>> logit_biases{};
 };
 
 // Ranges, NaN, bias count and ids against the vocabulary. The message names the field. What passes can be sampled with.

@@ -36,7 +36,8 @@ Result<std::unique_ptr<Scheduler>> Scheduler::create(std::shared_ptr<Model> mode
   }
   const KvContextOptions kv_options{
       .streams = options.sequences_max,
-      .stream_tokens_max = options.context_tokens_max > 0 ? options.context_tokens_max : info.context_tokens_trained,
+      .stream_tokens_max =
+          options.context_tokens_max > 0 ? options.context_tokens_max : std::min(info.context_tokens_trained, context_tokens_default),
       .batch_tokens_max = options.prefill_tokens_max};
   auto kv = KvContext::create(model, *pool, kv_options);
   if (!kv) return fail(std::move(kv));

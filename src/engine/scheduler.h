@@ -18,9 +18,11 @@
 
 namespace realm::engine {
 
+constexpr uint32_t context_tokens_default = 8'192;
+
 struct SchedulerOptions {
   uint32_t sequences_max = 256;         // active at once: 1 to 256
-  uint32_t context_tokens_max = 0;      // longest sequence; 0: what the model was trained for
+  uint32_t context_tokens_max = 0;      // longest sequence; 0: what the model was trained for, at most context_tokens_default
   uint64_t kv_bytes_max = 0;            // reserved by active sequences together; 0: half of the memory free at start
   uint64_t saved_bytes_max = 1ull << 30; // saved KV of idle sequences, and of ended ones as prefixes for later
   uint32_t sequences_open_max = 16'384; // live handles, active or not

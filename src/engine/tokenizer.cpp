@@ -17,11 +17,12 @@ constexpr size_t probe_bytes = 4096;
 constexpr size_t noticeable_bytes_per_byte = 16;
 constexpr size_t text_bytes_in_place = 128;  // of a vocabulary that recurses: some 40 KiB of stack
 
-Result<std::vector<int32_t>> tokenize_here(const llama_vocab* vocabulary, std::string_view text, bool add_special, bool parse_special) try {
+Result<std::vector<int32_t>> tokenize_here(const llama_vocab* vocabulary, std::string_view text, bool add_special,
+                                           bool parse_special) try {
   std::vector<int32_t> tokens(text.size() + 2);  // a token a byte, and BOS and EOS: nearly always enough
   const auto fill = [&] {
-    return llama_tokenize(vocabulary, text.data(), static_cast<int32_t>(text.size()), tokens.data(), static_cast<int32_t>(tokens.size()),
-                          add_special, parse_special);
+    return llama_tokenize(vocabulary, text.data(), static_cast<int32_t>(text.size()), tokens.data(),
+                          static_cast<int32_t>(tokens.size()), add_special, parse_special);
   };
   int32_t count = fill();
   if (count < 0 && count != INT32_MIN) {
@@ -67,7 +68,7 @@ Result<std::vector<int32_t>> Tokenizer::tokenize(std::string_view text, bool add
   const size_t stack_bytes = stack_bytes_base + text.size() * stack_bytes_per_text_byte_;
   if (stack_bytes > free_memory_bytes() ||
       run_on_large_stack(stack_bytes, [&] { tokens = tokenize_here(vocabulary_, text, add_special, parse_special); }) == 0) {
-    return fail(ErrorCode::resource_exhausted, "there is no memory to tokenise a text of " + std::to_string(text.size()) + " bytes");
+    return fail(ErrorCode::resource_exhausted, "no memory is free to tokenise a text of " + std::to_string(text.size()) + " bytes");
   }
   return tokens;
 }

@@ -1,0 +1,70 @@
+# Everyday commands over CMake's presets. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+
+release := $(CURDIR)/build/release
+cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/realm
+jobs ?= $(shell nproc)
+CMAKE_FLAGS ?=
+PROMPT ?= Write a short poem about a lighthouse keeper who befriends a whale.
+fetch_model = python3 tools/fetch_model.py
+
+define compile
+cmake --preset $(1) $(CMAKE_FLAGS) --log-level=NOTICE
+cmake --build build/$(1) --parallel $(jobs)
+endef
+
+.PHONY: run build test bench format asan tsan clean help bootstrap venv
+
+run: build ## build everything, fetch a small model and ask it something (PROMPT="...")
+	@model=$$($(fetch_model))
+	$(release)/realm run --model "$$model" "$(PROMPT)"
+
+build: bootstrap ## build the release into build/release
+	@$(call compile,release)
+
+test: build venv ## all tests: units, end to end, tidiness
+	@REALM_MODEL=$$($(fetch_model))
+	export REALM_MODEL REALM_BINARY=$(release)/realm-runtime
+	ctest --preset release
+	if [[ -x $(cache)/venv/bin/pytest ]]; then $(cache)/venv/bin/python -m pytest -q -p no:cacheprovider tests; fi
+	if [[ -f tools/tidy.py ]]; then python3 tools/tidy.py; fi
+
+asan: bootstrap ## unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@$(call compile,asan)
+	REALM_MODEL=$$($(fetch_model))
+	export REALM_MODEL
+	ctest --preset asan
+
+tsan: bootstrap ## tests of the threaded layers under ThreadSanitizer
+	@$(call compile,tsan)
+	REALM_MODEL=$$($(fetch_model))
+	export REALM_MODEL
+	ctest --preset tsan
+
+bench: build ## run the benchmarks
+	@REALM_MODEL=$$($(fetch_model))
+	export REALM_MODEL REALM_BINARY=$(release)/realm-runtime
+	if [[ -f bench/run.py ]]; then python3 bench/run.py; fi
+
+format: ## format the C++ sources in place (needs clang-format-14)
+	@find src abi guest bench include third_party -name '*.h' -o -name '*.cpp' 2>/dev/null | xargs --no-run-if-empty clang-format-14 -i
+
+clean: ## remove build/; what is cached outside the checkout stays
+	@rm -rf build
+
+help: ## this list
+	@sed -nE 's/^([a-z]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-9s %s\n' "$$name" "$$text"; done
+
+bootstrap:
+	@tools/bootstrap.sh
+
+venv: bootstrap
+	@if [[ -f tests/requirements.txt ]] && ! cmp -s tests/requirements.txt $(cache)/venv/requirements.txt; then
+	  python3 -m venv $(cache)/venv
+	  $(cache)/venv/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	  cp tests/requirements.txt $(cache)/venv/requirements.txt
+	fi
+
+.ONESHELL:

@@ -1,0 +1,183 @@
+// The kit for programs in C++: the program ABI (abi/realm_abi.h) with owning types. Header only.
+//
+// A program is one module that exports `handle` (it serves the one request of its instance and returns 0) and the version marker
+// REALM_ABI_MARKER. Memory is the instance's own and goes with it, so nothing has to be freed.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "abi/realm_abi.h"
+
+#define REALM_EXPORT(name) extern "C" __attribute__((export_name(name), used))
+
+namespace realm {
+
+// Ends the instance; the caller gets `message` as the protocol's error.
+[[noreturn]] inline void fail(realm_failure failure, std::string_view message) {
+  realm_fail(failure, reinterpret_cast<const uint8_t*>(message.data()), static_cast<uint32_t>(message.size()));
+  __builtin_trap();
+}
+
+// Ends the instance; a fresh one runs the same request and finds `note` in restart_note(). Returns only when the host refuses: four
+// restarts were used, or something was emitted.
+inline void restart(std::string_view note) {
+  realm_restart(reinterpret_cast<const uint8_t*>(note.data()), static_cast<uint32_t>(note.size()));
+}
+
+inline std::string restart_note() {
+  char note[256];
+  const int32_t count = realm_restart_note(reinterpret_cast<uint8_t*>(note), sizeof note);
+  return std::string(note, static_cast<size_t>(count > 0 ? count : 0));
+}
+
+// What went wrong, for a status that has no better explanation where it occurs.
+inline std::string_view describe(int32_t status) {
+  switch (status) {
+    case REALM_INVALID_ARGUMENT: return "a value is out of range";
+    case REALM_BAD_HANDLE: return "a handle is not valid";
+    case REALM_FAULT: return "an address is not valid";
+    case REALM_LIMIT: return "a limit of the realm is reached";
+    case REALM_NOT_FOUND: return "no such model";
+    case REALM_CONTEXT_FULL: return "the context is full";
+    case REALM_UNAVAILABLE: return "the server cannot take this on now";
+    case REALM_CANCELLED: return "the client has gone";
+    case REALM_UNSUPPORTED: return "the model cannot do this";
+    default: return "unknown status";
+  }
+}
+
+// Ends the instance unless `status` is a success, which it passes on.
+inline int32_t require(int32_t status, std::string_view what) {
+  if (status >= 0) return status;
+  const auto failure = status == REALM_UNAVAILABLE || status == REALM_LIMIT || status == REALM_CANCELLED ? REALM_FAIL_UNAVAILABLE
+                                                                                                     : REALM_FAIL_PROGRAM;
+  fail(failure, std::string(what) + ": " + std::string(describe(status)));
+}
+
+inline std::string read_request() {
+  std::string body(static_cast<size_t>(require(realm_input_size(), "request")), '\0');
+  uint32_t at = 0;
+  while (at < body.size()) {
+    const int32_t count = require(
+        realm_input_read(reinterpret_cast<uint8_t*>(body.data()) + at, static_cast<uint32_t>(body.size()) - at, at), "request");
+    if (count == 0) break;
+    at += static_cast<uint32_t>(count);
+  }
+  return body;
+}
+
+inline void emit(realm_emit_kind kind, std::string_view bytes) {
+  require(realm_emit(kind, reinterpret_cast<const uint8_t*>(bytes.data()), static_cast<uint32_t>(bytes.size())), "emit");
+}
+
+// A leased model.
+class Model {
+ public:
+  // An empty name is the host's default model. Ends the instance when there is no such model.
+  explicit Model(std::string_view name) {
+    handle_ = realm_model_open(reinterpret_cast<const uint8_t*>(name.data()), static_cast<uint32_t>(name.size()));
+    if (handle_ == REALM_NOT_FOUND) fail(REALM_FAIL_MODEL_NOT_FOUND, "model: there is no model named '" + std::string(name) + "'");
+    require(handle_, "model");
+    require(realm_model_info(handle_, &info_), "model");
+  }
+  ~Model() { realm_model_close(handle_); }
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
+
+  int32_t handle() const { return handle_; }
+  const realm_model_info_t& info() const { return info_; }
+
+  std::string text(enum realm_model_text which) const {
+    std::string text(static_cast<size_t>(require(realm_model_text(handle_, which, nullptr, 0), "model text")), '\0');
+    if (!text.empty()) {
+      realm_model_text(handle_, which, reinterpret_cast<uint8_t*>(text.data()), static_cast<uint32_t>(text.size()));
+    }
+    return text;
+  }
+
+  std::vector<int32_t> tokenize(std::string_view text, uint32_t flags) const {
+    std::vector<int32_t> tokens(text.size() / 2 + 16);
+    while (true) {
+      const int32_t count = require(realm_tokenize(handle_, flags, reinterpret_cast<const uint8_t*>(text.data()),
+                                                   static_cast<uint32_t>(text.size()), tokens.data(),
+                                                   static_cast<uint32_t>(tokens.size())),
+                                    "tokenize");
+      const bool fits = static_cast<size_t>(count) <= tokens.size();
+      tokens.resize(static_cast<size_t>(count));
+      if (fits) return tokens;
+    }
+  }
+
+  // Appends the bytes of the tokens, which need not be whole characters.
+  void append_text(const int32_t* tokens, uint32_t count, uint32_t flags, std::string& out) const {
+    const size_t before = out.size();
+    uint32_t room = count * 16 + 64;
+    while (true) {
+      out.resize(before + room);
+      const int32_t bytes = require(
+          realm_detokenize(handle_, flags, tokens, count, reinterpret_cast<uint8_t*>(out.data()) + before, room), "detokenize");
+      if (static_cast<uint32_t>(bytes) <= room) {
+        out.resize(before + static_cast<size_t>(bytes));
+        return;
+      }
+      room = static_cast<uint32_t>(bytes);
+    }
+  }
+
+  // The text of a special token, empty for -1.
+  std::string token_text(int32_t token) const {
+    std::string text;
+    if (token >= 0) append_text(&token, 1, REALM_DETOKENIZE_SPECIAL, text);
+    return text;
+  }
+
+  bool ends_generation(int32_t token) const {
+    return (require(realm_token_flags(handle_, token), "token") & REALM_TOKEN_END_OF_GENERATION) != 0;
+  }
+
+ private:
+  int32_t handle_ = 0;
+  realm_model_info_t info_{};
+};
+
+// A token history in the shared batch.
+class Sequence {
+ public:
+  Sequence(const Model& model, uint32_t tokens_max) {
+    const realm_sequence_params_t params = {tokens_max, REALM_PRIORITY_NORMAL};
+    handle_ = require(realm_seq_open(model.handle(), &params), "sequence");
+  }
+  ~Sequence() { realm_seq_close(handle_); }
+  Sequence(const Sequence&) = delete;
+  Sequence& operator=(const Sequence&) = delete;
+
+  int32_t handle() const { return handle_; }
+
+  void append(const std::vector<int32_t>& tokens) {
+    require(realm_seq_append(handle_, tokens.data(), static_cast<uint32_t>(tokens.size())), "append");
+  }
+  void sampler(const realm_sampler_params_t& params, const std::vector<int32_t>& bias_tokens = {},
+               const std::vector<float>& bias_values = {}) {
+    require(realm_seq_sampler(handle_, &params, bias_tokens.data(), static_cast<uint32_t>(bias_tokens.size()), bias_values.data(),
+                              static_cast<uint32_t>(bias_values.size())),
+            "sampler");
+  }
+  // How many tokens came; 0 when the context is full. Ends the instance on any other failure.
+  uint32_t next(int32_t* tokens, uint32_t capacity) {
+    const int32_t count = realm_seq_next(handle_, tokens, capacity);
+    return count == REALM_CONTEXT_FULL ? 0 : static_cast<uint32_t>(require(count, "generation"));
+  }
+  realm_sequence_stats_t stats() const {
+    realm_sequence_stats_t stats{};
+    require(realm_seq_stats(handle_, &stats), "stats");
+    return stats;
+  }
+
+ private:
+  int32_t handle_ = 0;
+};
+
+}  // namespace realm

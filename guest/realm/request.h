@@ -1,0 +1,51 @@
+// The request as realm.wasm understands it: a JSON object on the outside, this struct on the inside.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "json.h"
+
+namespace realm {
+
+constexpr uint32_t stops_max = 16;
+constexpr uint32_t stop_bytes_max = 256;
+constexpr uint32_t messages_max = 4'096;
+constexpr uint32_t json_depth_max = 64;
+constexpr uint32_t logit_biases_max = 1'024;
+
+struct Request {
+  std::string model;                  // empty: the host's default
+  std::optional<std::string> prompt;  // raw text; otherwise `messages` go through the chat template
+  common_json messages;               // [{role, content, ...}], content a string or text parts
+  common_json tools;                  // handed to the template as it is; null when absent
+  common_json template_arguments;     // chat_template_kwargs; null when absent
+  uint32_t max_tokens = 0;            // 0: until the context is full
+  float temperature = 0.8f;
+  int32_t top_k = 40;
+  float top_p = 0.95f;
+  float min_p = 0.05f;
+  float typical_p = 1;
+  float repeat_penalty = 1;
+  int32_t repeat_last_n = 64;
+  float frequency_penalty = 0;
+  float presence_penalty = 0;
+  std::optional<uint64_t> seed;  // absent: a random one
+  std::vector<std::pair<int32_t, float>> logit_bias;
+  std::vector<std::string> stop;
+  bool ignore_eos = false;
+};
+
+// What is wrong with a request; the message begins with the field's name.
+struct RequestError {
+  std::string message;
+};
+
+// Empty when `text` was understood. Unknown fields are ignored.
+std::optional<RequestError> parse_request(const std::string& text, Request& request);
+
+}  // namespace realm

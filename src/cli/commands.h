@@ -1,0 +1,14 @@
+// The commands, each in a file of its own. They return the process's exit code.
+#pragma once
+
+#include "cli/interrupt.h"
+#include "cli/run_options.h"
+
+namespace realm::cli {
+
+int run_prompt(const RunOptions& options, Interrupts& interrupts);       // run.cpp: one prompt, one answer
+int run_realms(const RunOptions& options, Interrupts& interrupts);       // realms.cpp: --realms N
+int run_chat(RunOptions options, Interrupts& interrupts);                // chat.cpp: on a terminal
+int run_doctor(const RunOptions& options, Interrupts& interrupts);       // doctor.cpp
+
+}  // namespace realm::cli

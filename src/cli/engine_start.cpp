@@ -1,0 +1,54 @@
+#include "cli/engine_start.h"
+
+#include <algorithm>
+#include <atomic>
+#include <thread>
+
+#include "cli/paths.h"
+#include "cli/terminal.h"
+
+namespace realm::cli {
+namespace {
+
+constexpr uint32_t sequences_active_max = 256;
+
+runtime::RuntimeOptions runtime_options(const RunOptions& options, std::filesystem::path program, uint32_t sequences) {
+  runtime::RuntimeOptions runtime;
+  runtime.program = std::move(program);
+  runtime.compute_threads = options.threads;
+  runtime.sandbox.code_cache = cache_folder() / "code";
+  runtime.sandbox.instances_max = std::max(sequences, 16u);
+  runtime.sandbox.workers = std::clamp(std::thread::hardware_concurrency(), 1u, 4u);
+  runtime.scheduler.context_tokens_max = options.context_tokens;
+  runtime.scheduler.sequences_max = std::clamp(sequences, 1u, sequences_active_max);
+  return runtime;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<runtime::Runtime>> start_runtime(const RunOptions& options, uint32_t sequences, Interrupts& interrupts) {
+  auto file = find_model(options.model);
+  if (!file) return fail(std::move(file));
+  auto program = find_program(options.program);
+  if (!program) return fail(std::move(program));
+  auto backend = engine::parse_backend(options.backend);
+  if (!backend) return fail(std::move(backend));
+  auto runtime = runtime::Runtime::create(runtime_options(options, *program, sequences));
+  if (!runtime) return fail(std::move(runtime));
+
+  std::atomic<bool> interrupted{false};
+  interrupts.on_interrupt([&interrupted] { interrupted.store(true); });
+  Spinner spinner("loading " + file->stem().string());
+  engine::ModelOptions model{.file = *file, .backend = *backend};
+  model.progress = [&](float fraction) {
+    spinner.set_fraction(fraction);
+    return !interrupted.load();
+  };
+  auto loaded = (*runtime)->load_model(model);
+  spinner.stop();
+  interrupts.on_interrupt(nullptr);
+  if (!loaded) return fail(std::move(loaded));
+  return runtime;
+}
+
+}  // namespace realm::cli

@@ -1,0 +1,57 @@
+#include "cli/paths.h"
+
+#include <cstdlib>
+#include <vector>
+
+namespace realm::cli {
+namespace {
+
+constexpr const char* bundled_model = "SmolLM2-135M-Instruct.Q4_1";
+
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+bool is_there(const std::filesystem::path& path) {
+  std::error_code error;
+  return std::filesystem::exists(path, error);
+}
+
+}  // namespace
+
+std::filesystem::path cache_folder() {
+  if (const auto cache = environment("XDG_CACHE_HOME"); !cache.empty()) return std::filesystem::path(cache) / "realm";
+  return std::filesystem::path(environment("HOME")) / ".cache" / "realm";
+}
+
+Result<std::filesystem::path> find_model(const std::string& choice) {
+  const auto models = cache_folder() / "models";
+  std::string name = choice.empty() ? environment("REALM_MODEL") : choice;
+  if (name.empty()) name = bundled_model;
+  if (is_there(name)) return std::filesystem::path(name);
+  if (name.find('/') == std::string::npos) {
+    for (const auto& file : {models / name, models / (name + ".gguf")}) {
+      if (is_there(file)) return file;
+    }
+  }
+  std::string message = "model " + name + ": no such file, and not in " + models.string() + "; ";
+  message += choice.empty() ? "`make run` fetches the bundled one, --model FILE uses your own" : "give the path of a GGUF file with --model";
+  return fail(ErrorCode::not_found, std::move(message));
+}
+
+Result<std::filesystem::path> find_program(const std::string& choice) {
+  std::string name = choice.empty() ? environment("REALM_PROGRAM") : choice;
+  if (!name.empty()) {
+    if (is_there(name)) return std::filesystem::path(name);
+    return fail(ErrorCode::not_found, "program " + name + ": no such file; give the path of realm.wasm with --program");
+  }
+  std::error_code error;
+  const auto executable = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
+  for (const auto& file : {executable / "realm.wasm", executable.parent_path() / "share" / "realm" / "realm.wasm"}) {
+    if (is_there(file)) return file;
+  }
+  return fail(ErrorCode::not_found, "program realm.wasm: not in " + executable.string() + "; put it there or give its path with --program");
+}
+
+}  // namespace realm::cli

@@ -1,0 +1,21 @@
+// Where the command line finds its files.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "base/result.h"
+
+namespace realm::cli {
+
+// ${XDG_CACHE_HOME:-~/.cache}/realm
+std::filesystem::path cache_folder();
+
+// A model by path, or by name in the cache's folder "models"; an empty choice is $REALM_MODEL, else the bundled model.
+// Fails with not_found, saying where it looked.
+Result<std::filesystem::path> find_model(const std::string& choice);
+
+// realm.wasm: the choice, else $REALM_PROGRAM, else beside this executable, else in ../share/realm.
+Result<std::filesystem::path> find_program(const std::string& choice);
+
+}  // namespace realm::cli
