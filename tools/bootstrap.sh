@@ -17,7 +17,8 @@ fail() {
 missing_packages() {
   # dpkg-query prints nothing for a package that it never heard of, hence the comparison with the whole list.
   local installed
-  installed=$(dpkg-query --show --showformat '${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null | sed -n 's/^installed //p')
+  installed=$(dpkg-query --show --showformat '${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null |
+    sed -n 's/^installed //p')
   comm -23 <(printf '%s\n' "${packages[@]}" | sort) <(sort -u <<<"$installed")
 }
 

@@ -74,14 +74,10 @@ struct ComputePool::Impl {
     return true;
   }
 
-  // On every thread of the pool at once.
+  // On every thread of the pool at once. `next` orders task and count before the tasks, and the tasks before run()'s return.
   static void take_tasks(ggml_tensor*, int, int, void* self) noexcept {
     auto& impl = *static_cast<Impl*>(self);
-    const uint32_t count = impl.count;
-    for (uint32_t i = impl.next.fetch_add(1, std::memory_order_relaxed); i < count;
-         i = impl.next.fetch_add(1, std::memory_order_relaxed)) {
-      (*impl.task)(i);
-    }
+    for (uint32_t i = 0; (i = impl.next.fetch_add(1, std::memory_order_acq_rel)) < impl.count;) (*impl.task)(i);
   }
 };
 
@@ -113,8 +109,9 @@ void ComputePool::run(uint32_t count, const std::function<void(uint32_t)>& task)
   }
   impl_->task = &task;
   impl_->count = count;
-  impl_->next.store(0, std::memory_order_relaxed);  // the pool's start and end order all of this between the threads
+  impl_->next.store(0, std::memory_order_release);
   REALM_CHECK(ggml_backend_graph_compute(impl_->backend, impl_->graph) == GGML_STATUS_SUCCESS);
+  REALM_CHECK(impl_->next.load(std::memory_order_acquire) >= count);
 }
 
 }  // namespace realm::engine
