@@ -37,8 +37,7 @@ struct ComputePool::Impl {
   ggml_cgraph* graph = nullptr;
 
   const std::function<void(uint32_t)>* task = nullptr;
-  uint32_t count = 0;
-  alignas(64) std::atomic<uint32_t> next{0};
+  alignas(64) std::atomic<int64_t> left{0};  // tasks that nobody has taken; below zero when the threads have seen that
 
   ~Impl() {
     if (graph_memory != nullptr) ggml_free(graph_memory);
@@ -74,10 +73,12 @@ struct ComputePool::Impl {
     return true;
   }
 
-  // On every thread of the pool at once. `next` orders task and count before the tasks, and the tasks before run()'s return.
+  // On every thread of the pool at once. `left` orders the task before its calls, and the calls before run()'s return.
   static void take_tasks(ggml_tensor*, int, int, void* self) noexcept {
     auto& impl = *static_cast<Impl*>(self);
-    for (uint32_t i = 0; (i = impl.next.fetch_add(1, std::memory_order_acq_rel)) < impl.count;) (*impl.task)(i);
+    for (int64_t left; (left = impl.left.fetch_sub(1, std::memory_order_acq_rel)) > 0;) {
+      (*impl.task)(static_cast<uint32_t>(left - 1));
+    }
   }
 };
 
@@ -108,10 +109,9 @@ void ComputePool::run(uint32_t count, const std::function<void(uint32_t)>& task)
     return;
   }
   impl_->task = &task;
-  impl_->count = count;
-  impl_->next.store(0, std::memory_order_release);
+  impl_->left.store(count, std::memory_order_release);
   REALM_CHECK(ggml_backend_graph_compute(impl_->backend, impl_->graph) == GGML_STATUS_SUCCESS);
-  REALM_CHECK(impl_->next.load(std::memory_order_acquire) >= count);
+  REALM_CHECK(impl_->left.load(std::memory_order_acquire) <= 0);
 }
 
 }  // namespace realm::engine

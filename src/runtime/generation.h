@@ -31,8 +31,8 @@ constexpr uint32_t random_bytes_max = 4'096;
 
 class Generation : public std::enable_shared_from_this<Generation> {
  public:
-  Generation(std::shared_ptr<RealmState> realm, std::string request, GenerationListener& listener, ModelLookup& models,
-             sandbox::Sandbox& sandbox, std::shared_ptr<const sandbox::Program> program);
+  Generation(std::shared_ptr<RealmState> realm, std::string request, std::string entry, GenerationListener& listener,
+             ModelLookup& models, sandbox::Sandbox& sandbox, std::shared_ptr<const sandbox::Program> program);
 
   // Starts the first instance. After success the listener's on_end will be called.
   Result<void> start();
@@ -99,6 +99,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
 
   const std::shared_ptr<RealmState> realm_;
   const std::string request_;
+  const std::string entry_;
   GenerationListener& listener_;
   ModelLookup& models_;
   sandbox::Sandbox& sandbox_;

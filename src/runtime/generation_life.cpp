@@ -19,10 +19,11 @@ Generation::OpenSequence::~OpenSequence() {
   if (realm) realm->kv_tokens_reserved.fetch_sub(kv_tokens, std::memory_order_relaxed);
 }
 
-Generation::Generation(std::shared_ptr<RealmState> realm, std::string request, GenerationListener& listener, ModelLookup& models,
-                       sandbox::Sandbox& sandbox, std::shared_ptr<const sandbox::Program> program)
+Generation::Generation(std::shared_ptr<RealmState> realm, std::string request, std::string entry, GenerationListener& listener,
+                       ModelLookup& models, sandbox::Sandbox& sandbox, std::shared_ptr<const sandbox::Program> program)
     : realm_(std::move(realm)),
       request_(std::move(request)),
+      entry_(std::move(entry)),
       listener_(listener),
       models_(models),
       sandbox_(sandbox),
@@ -56,6 +57,7 @@ Result<void> Generation::start_instance() {
   const auto used_wall_ms = static_cast<uint32_t>((monotonic_ns() - began_ns_) / 1'000'000);
   options.limits.cpu_ms_max -= std::min(used_cpu_ms, options.limits.cpu_ms_max - 1);
   options.limits.wall_ms_max -= std::min(used_wall_ms, options.limits.wall_ms_max - 1);
+  options.entry = entry_;
   options.host = this;
   options.on_end = [self = shared_from_this()](sandbox::Outcome&& outcome) { self->instance_ended(std::move(outcome)); };
   auto started = sandbox_.start(program_, std::move(options));

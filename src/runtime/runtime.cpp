@@ -178,14 +178,15 @@ void Runtime::close_realm(RealmHandle realm) {
   if (realm) impl_->close(*realm.state_);
 }
 
-Result<GenerationHandle> Runtime::generate(const RealmHandle& realm, std::string request, GenerationListener& listener) {
+Result<GenerationHandle> Runtime::generate(const RealmHandle& realm, std::string request, GenerationListener& listener,
+                                           std::string entry) {
   if (!realm) return fail(ErrorCode::invalid_argument, "no realm given");
   if (request.size() > realm.state_->limits.request_bytes_max) {
     return fail(ErrorCode::invalid_argument, "the request has " + std::to_string(request.size()) + " bytes, realm " + realm.id() +
                                                  " may send " + std::to_string(realm.state_->limits.request_bytes_max));
   }
-  auto generation =
-      std::make_shared<Generation>(realm.state_, std::move(request), listener, *impl_, *impl_->sandbox, impl_->program);
+  auto generation = std::make_shared<Generation>(realm.state_, std::move(request), std::move(entry), listener, *impl_, *impl_->sandbox,
+                                                 impl_->program);
   if (auto started = generation->start(); !started) return fail(std::move(started));
   return GenerationHandle(std::move(generation));
 }

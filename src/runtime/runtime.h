@@ -122,8 +122,10 @@ class Runtime {
   void close_realm(RealmHandle realm);  // cancels its requests, forgets its cached prefixes
 
   // Runs the program on one request (docs/programs.md: a JSON object). The listener must live until on_end has returned. Any thread.
+  // `entry`: the exported function to run, `() -> i32`.
   // Fails at once for a full sandbox, a request over the realm's limits, a closed realm.
-  Result<GenerationHandle> generate(const RealmHandle& realm, std::string request, GenerationListener& listener);
+  Result<GenerationHandle> generate(const RealmHandle& realm, std::string request, GenerationListener& listener,
+                                    std::string entry = "handle");
 
   std::vector<LoadedModelInfo> models() const;
   sandbox::SandboxStats sandbox_stats() const;
