@@ -6,6 +6,7 @@
 #include "jinja/runtime.h"
 #include "jinja/value.h"
 #include "lib/exceptions.h"
+#include "realm/loop_control.h"
 
 namespace realm {
 namespace {
@@ -134,6 +135,9 @@ std::string render_template_in(const TemplateInput& input, TemplateMode mode) {
   jinja::lexer lexer;
   const jinja::lexer_result tokens = lexer.tokenize(input.source.empty() ? chatml : input.source);
   jinja::program program = jinja::parse_from_tokens(tokens);
+  if (tokens.source.find("break") != std::string::npos || tokens.source.find("continue") != std::string::npos) {
+    rewrite_loop_control(program);
+  }
   jinja::context context(tokens.source);
   jinja::global_from_json(context, variables, false);
   jinja::runtime runtime(context);
