@@ -1,5 +1,7 @@
 #include "sandbox/sandbox.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <fstream>
 #include <map>
@@ -73,6 +75,15 @@ wasm_config_t* make_config(const SandboxOptions& options) {
   return config;
 }
 
+// Wasmtime ends the process when the pool's address space cannot be had, so it is asked for beforehand.
+bool address_space_is_there(const SandboxOptions& options) {
+  const size_t bytes = options.instances_max * (memory_reservation_bytes + memory_guard_bytes) + (1ull << 30);
+  void* probe = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (probe == MAP_FAILED) return false;
+  munmap(probe, bytes);
+  return true;
+}
+
 // All that native code depends on besides the program itself.
 std::string code_settings(const SandboxOptions& options) {
   return std::string("wasmtime ") + WASMTIME_VERSION + " stack " + std::to_string(options.guest_stack_bytes_max) + " memory " +
@@ -101,6 +112,10 @@ Result<std::unique_ptr<Sandbox>> Sandbox::create(const SandboxOptions& options, 
   impl->options = options;
   impl->functions = wasi_functions();
   std::move(functions.begin(), functions.end(), std::back_inserter(impl->functions));
+  if (!address_space_is_there(options)) {
+    return fail(ErrorCode::resource_exhausted, "the sandbox needs " + std::to_string(options.instances_max * 4) +
+                                                   " GiB of address space (not memory); raise the limit (ulimit -v) or lower instances_max");
+  }
   impl->engine.reset(wasm_engine_new_with_config(make_config(options)));
   if (!impl->engine) return fail(ErrorCode::resource_exhausted, "the sandbox could not reserve its address space");
   auto loader = ProgramLoader::create(impl->engine.get(), impl->functions, CodeCache(options.code_cache, code_settings(options)));
