@@ -1,111 +1,138 @@
-# Third-party code, built once into the user's cache under a key of everything it is built from, and imported from there.
-set(third_party ${CMAKE_CURRENT_SOURCE_DIR}/third_party)
-file(MAKE_DIRECTORY ${REALM_CACHE}/third_party)
-set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${third_party}/Cargo.lock ${third_party}/CMakeLists.txt)
-find_program(CARGO cargo REQUIRED)
-
-# Where cargo put the sources, hash-checked against Cargo.lock.
-execute_process(COMMAND ${CARGO} fetch --locked --quiet WORKING_DIRECTORY ${third_party} COMMAND_ERROR_IS_FATAL ANY)
-execute_process(COMMAND ${CARGO} metadata --format-version 1 --locked --offline
-                WORKING_DIRECTORY ${third_party} OUTPUT_VARIABLE metadata COMMAND_ERROR_IS_FATAL ANY)
-if(NOT metadata MATCHES "\"manifest_path\":\"([^\"]*/llama-cpp-sys-2-[0-9][^\"/]*)/Cargo.toml\"")
-  message(FATAL_ERROR "llama-cpp-sys-2 is not in third_party/Cargo.lock")
-endif()
-set(REALM_LLAMA_SOURCE_DIR ${CMAKE_MATCH_1}/llama.cpp)
-
+# Third-party code. What is pinned in third_party/Cargo.lock is fetched and hash-checked by cargo, built once into the user's
+# cache under a key of everything that it is built from, and only imported here. The rest are packages of the system.
 find_package(Threads REQUIRED)
 find_package(OpenSSL REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(GTest REQUIRED)
 find_package(CLI11 REQUIRED)
+# Static, as the shared one would bring a second C++ runtime into a binary that has its own.
+set(Boost_USE_STATIC_LIBS ON)
 find_package(Boost 1.81 REQUIRED COMPONENTS json)
-find_package(PkgConfig REQUIRED)
-pkg_check_modules(libedit REQUIRED IMPORTED_TARGET libedit)
+find_program(CARGO cargo REQUIRED)
 
-# A folder of the cache named after what it is built from.
+set(third_party ${CMAKE_CURRENT_SOURCE_DIR}/third_party)
+set(pins Cargo.lock Cargo.toml wasmtime/Cargo.toml wasmtime/src/lib.rs)
+set(llama_recipe llama/CMakeLists.txt llama/cpu_variant.cpp)
+list(TRANSFORM pins PREPEND ${third_party}/)
+list(TRANSFORM llama_recipe PREPEND ${third_party}/)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${pins} ${llama_recipe})
+
+execute_process(COMMAND ${CARGO} metadata --format-version 1 --locked --offline WORKING_DIRECTORY ${third_party}
+                OUTPUT_VARIABLE metadata RESULT_VARIABLE not_fetched_yet ERROR_QUIET)
+if(not_fetched_yet)
+  message(NOTICE "-- fetching pinned sources")
+  execute_process(COMMAND ${CARGO} fetch --locked WORKING_DIRECTORY ${third_party} COMMAND_ERROR_IS_FATAL ANY)
+  execute_process(COMMAND ${CARGO} metadata --format-version 1 --locked --offline WORKING_DIRECTORY ${third_party}
+                  OUTPUT_VARIABLE metadata COMMAND_ERROR_IS_FATAL ANY)
+endif()
+if(NOT metadata MATCHES "\"manifest_path\":\"([^\"]*/llama-cpp-sys-2-[0-9][^\"/]*)/Cargo.toml\"")
+  message(FATAL_ERROR "llama-cpp-sys-2 is not in third_party/Cargo.lock")
+endif()
+set(REALM_LLAMA_SOURCE_DIR ${CMAKE_MATCH_1}/llama.cpp)
+
+# The folder of the cache for `name`, whose key is made of the given files' contents and of the given text.
 function(realm_cache_folder name out)
-  set(inputs "${CMAKE_SYSTEM_PROCESSOR}")
-  foreach(file ${ARGN})
-    if(EXISTS ${third_party}/${file})
-      file(SHA256 ${third_party}/${file} hash)
-      string(APPEND inputs " ${hash}")
-    else()
-      string(APPEND inputs " ${file}")
-    endif()
+  cmake_parse_arguments(PARSE_ARGV 2 key "" "" "FILES;TEXT")
+  set(inputs "${CMAKE_SYSTEM_NAME} ${CMAKE_SYSTEM_PROCESSOR} ${key_TEXT}")
+  foreach(file ${key_FILES})
+    file(SHA256 ${file} hash)
+    string(APPEND inputs " ${hash}")
   endforeach()
   string(SHA256 key "${inputs}")
   string(SUBSTRING ${key} 0 16 key)
   set(${out} ${REALM_CACHE}/third_party/${name}-${key} PARENT_SCOPE)
 endfunction()
 
-# Runs the commands of one build under a lock, and publishes its folder by a rename, so that no half-built one is ever seen.
-macro(realm_build_begin folder what)
-  file(LOCK ${folder}.lock GUARD FUNCTION)
+# Calls `realm_build_<name>(work result)` unless the folder is there. A lock lets one configure build while others wait, and the
+# result appears under its name by one rename, so that no half-built folder is ever used.
+function(realm_build_once name folder)
   if(EXISTS ${folder})
     return()
   endif()
-  message(STATUS "building ${what} into the cache (once; minutes)")
-endmacro()
+  file(MAKE_DIRECTORY ${REALM_CACHE}/third_party)
+  file(LOCK ${folder}.lock GUARD FUNCTION RESULT_VARIABLE busy TIMEOUT 0)
+  if(busy)
+    message(NOTICE "-- waiting for another build of ${name}")
+    file(LOCK ${folder}.lock GUARD FUNCTION)
+    if(EXISTS ${folder})
+      return()
+    endif()
+  endif()
+  message(NOTICE "-- building ${name} into ${folder} (once; it takes minutes)")
+  string(TIMESTAMP start %s)
+  cmake_language(CALL realm_build_${name} ${folder}.work ${folder}.work/result)
+  file(RENAME ${folder}.work/result ${folder})
+  file(REMOVE_RECURSE ${folder}.work)
+  string(TIMESTAMP end %s)
+  math(EXPR seconds "${end} - ${start}")
+  message(NOTICE "-- built ${name} in ${seconds} s")
+endfunction()
 
-function(realm_build_llama folder)
-  realm_build_begin(${folder} "llama.cpp")
-  execute_process(COMMAND ${CMAKE_COMMAND} -G Ninja -S ${third_party} -B ${folder}.build
+function(realm_build_llama work result)
+  cmake_host_system_information(RESULT cores QUERY NUMBER_OF_LOGICAL_CORES)
+  execute_process(COMMAND ${CMAKE_COMMAND} -G Ninja -S ${third_party}/llama -B ${work}
     -DCMAKE_C_COMPILER=${CMAKE_C_COMPILER} -DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER}
-    -DREALM_LLAMA_SOURCE_DIR=${REALM_LLAMA_SOURCE_DIR} -DREALM_CUDA=${REALM_CUDA} OUTPUT_QUIET COMMAND_ERROR_IS_FATAL ANY)
-  execute_process(COMMAND ${CMAKE_COMMAND} --build ${folder}.build --target bundle COMMAND_ERROR_IS_FATAL ANY)
-  file(RENAME ${folder}.build/bundle ${folder})
-  file(REMOVE_RECURSE ${folder}.build)
+    "-DCMAKE_C_COMPILER_LAUNCHER=${CMAKE_C_COMPILER_LAUNCHER}" "-DCMAKE_CXX_COMPILER_LAUNCHER=${CMAKE_CXX_COMPILER_LAUNCHER}"
+    -DLLAMA_SOURCE_DIR=${REALM_LLAMA_SOURCE_DIR} -DBUNDLE=${result} -DREALM_CUDA=${REALM_CUDA}
+    OUTPUT_VARIABLE output ERROR_VARIABLE output RESULT_VARIABLE failed)
+  if(failed)
+    message(FATAL_ERROR "configuring llama.cpp failed:\n${output}")
+  endif()
+  execute_process(COMMAND ${CMAKE_COMMAND} -E env "NINJA_STATUS=[llama.cpp %f/%t] " ${CMAKE_COMMAND} --build ${work} --target bundle
+    --parallel ${cores} COMMAND_ERROR_IS_FATAL ANY)
 endfunction()
 
-function(realm_build_wasmtime folder)
-  realm_build_begin(${folder} "Wasmtime")
-  execute_process(COMMAND ${CMAKE_COMMAND} -E env CARGO_TARGET_DIR=${folder}.build
+function(realm_build_wasmtime work result)
+  execute_process(COMMAND ${CMAKE_COMMAND} -E env CARGO_TARGET_DIR=${work} CC=${CMAKE_C_COMPILER} CXX=${CMAKE_CXX_COMPILER}
     ${CARGO} build --release --locked --package realm-wasmtime WORKING_DIRECTORY ${third_party} COMMAND_ERROR_IS_FATAL ANY)
-  file(GLOB headers ${folder}.build/release/build/wasmtime-c-api-impl-*/out/include)
-  file(REMOVE_RECURSE ${folder}.publish)
-  file(COPY ${folder}.build/release/librealm_wasmtime.a ${headers} DESTINATION ${folder}.publish)
-  file(RENAME ${folder}.publish ${folder})
-  file(REMOVE_RECURSE ${folder}.build)
+  file(GLOB headers ${work}/release/build/wasmtime-c-api-impl-*/out/include)
+  file(COPY ${work}/release/librealm_wasmtime.a ${headers} DESTINATION ${result})
 endfunction()
 
-set(compiler "${CMAKE_CXX_COMPILER_ID}-${CMAKE_CXX_COMPILER_VERSION}")
-realm_cache_folder(llama llama_folder Cargo.lock CMakeLists.txt ${compiler} cuda=${REALM_CUDA})
-realm_cache_folder(wasmtime wasmtime_folder Cargo.lock Cargo.toml wasmtime/Cargo.toml)
-if(NOT EXISTS ${llama_folder})
-  realm_build_llama(${llama_folder})
-endif()
-if(NOT EXISTS ${wasmtime_folder})
-  realm_build_wasmtime(${wasmtime_folder})
-endif()
+set(compiler "${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}")
+execute_process(COMMAND ${CARGO} --version OUTPUT_VARIABLE cargo_version COMMAND_ERROR_IS_FATAL ANY)
+# Of the lock file only llama.cpp's own entry, so that another package's update does not cost a build of it.
+file(READ ${third_party}/Cargo.lock lock)
+string(REGEX MATCH "name = \"llama-cpp-sys-2\"[^[]*" llama_pin "${lock}")
+realm_cache_folder(llama llama FILES ${llama_recipe} TEXT "${llama_pin} ${compiler} cuda=${REALM_CUDA}")
+realm_cache_folder(wasmtime wasmtime FILES ${pins} TEXT "${compiler} ${cargo_version}")
+realm_build_once(llama ${llama})
+realm_build_once(wasmtime ${wasmtime})
 
 add_library(realm_wasmtime INTERFACE)
-target_include_directories(realm_wasmtime SYSTEM INTERFACE ${wasmtime_folder}/include)
-target_link_libraries(realm_wasmtime INTERFACE ${wasmtime_folder}/librealm_wasmtime.a pthread dl m)
 add_library(realm::wasmtime ALIAS realm_wasmtime)
+target_include_directories(realm_wasmtime SYSTEM INTERFACE ${wasmtime}/include)
+target_link_libraries(realm_wasmtime INTERFACE ${wasmtime}/librealm_wasmtime.a Threads::Threads ${CMAKE_DL_LIBS} m)
 
 # The internal headers (src) are for the book-keeping of KV pages.
 add_library(realm_llama INTERFACE)
+add_library(realm::llama ALIAS realm_llama)
 target_include_directories(realm_llama SYSTEM INTERFACE ${REALM_LLAMA_SOURCE_DIR}/include ${REALM_LLAMA_SOURCE_DIR}/ggml/include
   ${REALM_LLAMA_SOURCE_DIR}/src ${REALM_LLAMA_SOURCE_DIR}/ggml/src)
-target_compile_definitions(realm_llama INTERFACE GGML_USE_CPU)
-file(GLOB cpu_kernels ${llama_folder}/lib/ggml-cpu-*.o)
-if(cpu_kernels)
-  add_library(realm_cpu_variant OBJECT ${third_party}/llama/cpu_variant.cpp)
-  target_link_options(realm_llama INTERFACE -Wl,--wrap=ggml_backend_cpu_reg)
-else()
-  add_library(realm_cpu_variant OBJECT ${third_party}/llama/cpu_single.cpp)
-endif()
-target_include_directories(realm_cpu_variant SYSTEM PRIVATE ${REALM_LLAMA_SOURCE_DIR}/ggml/include)
-target_link_libraries(realm_llama INTERFACE $<TARGET_OBJECTS:realm_cpu_variant> ${cpu_kernels} ${llama_folder}/lib/libllama.a
-  ${llama_folder}/lib/libggml.a ${llama_folder}/lib/libggml-cpu.a ${llama_folder}/lib/libggml-base.a pthread dl m)
+target_link_options(realm_llama INTERFACE -Wl,--wrap=ggml_backend_cpu_reg)
+set(cuda)
 if(REALM_CUDA)
   find_package(CUDAToolkit REQUIRED)
-  target_link_libraries(realm_llama INTERFACE ${llama_folder}/lib/libggml-cuda.a CUDA::cudart_static CUDA::cublas CUDA::cuda_driver)
+  set(cuda ${llama}/libggml-cuda.a CUDA::cudart CUDA::cublas)
 endif()
-add_library(realm::llama ALIAS realm_llama)
+target_link_libraries(realm_llama INTERFACE ${llama}/libllama.a ${llama}/libggml.a ${llama}/libcpu_variants.a ${llama}/libggml-cpu.a
+  ${cuda} ${llama}/libggml-base.a Threads::Threads ${CMAKE_DL_LIBS} m)
 
+# For tests and benchmarks, which compare with what llama.cpp's own programs do.
 add_library(realm_llama_common INTERFACE)
-target_include_directories(realm_llama_common SYSTEM INTERFACE ${REALM_LLAMA_SOURCE_DIR}/common ${REALM_LLAMA_SOURCE_DIR}/vendor)
-file(GLOB common_libraries ${llama_folder}/lib/libllama-common*.a)
-target_link_libraries(realm_llama_common INTERFACE ${common_libraries} ${common_libraries} realm::llama)
 add_library(realm::llama_common ALIAS realm_llama_common)
+target_include_directories(realm_llama_common SYSTEM INTERFACE ${REALM_LLAMA_SOURCE_DIR}/common ${REALM_LLAMA_SOURCE_DIR}/vendor)
+target_link_libraries(realm_llama_common INTERFACE ${llama}/libllama-common.a ${llama}/libllama-common-base.a
+  ${llama}/libcpp-httplib.a realm::llama)
+
+add_library(realm_libedit INTERFACE)
+add_library(realm::libedit ALIAS realm_libedit)
+foreach(name edit bsd md tinfo)
+  find_library(archive_${name} lib${name}.a REQUIRED)
+  target_link_libraries(realm_libedit INTERFACE ${archive_${name}})
+endforeach()
+
+add_library(realm_spdlog STATIC ${third_party}/spdlog/spdlog.cpp)
+add_library(realm::spdlog ALIAS realm_spdlog)
+target_compile_definitions(realm_spdlog PUBLIC SPDLOG_COMPILED_LIB SPDLOG_FMT_EXTERNAL)
+target_link_libraries(realm_spdlog PUBLIC Threads::Threads)

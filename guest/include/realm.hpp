@@ -15,6 +15,8 @@
 
 namespace realm {
 
+constexpr size_t tokenize_bytes_max = 1u << 20;  // the host takes no longer text in one call
+
 // Ends the instance; the caller gets `message` as the protocol's error.
 [[noreturn]] inline void fail(realm_failure failure, std::string_view message) {
   realm_fail(failure, reinterpret_cast<const uint8_t*>(message.data()), static_cast<uint32_t>(message.size()));
@@ -98,13 +100,15 @@ class Model {
     return text;
   }
 
+  // At most tokenize_bytes_max of text.
   std::vector<int32_t> tokenize(std::string_view text, uint32_t flags) const {
     std::vector<int32_t> tokens(text.size() / 2 + 16);
     while (true) {
-      const int32_t count = require(realm_tokenize(handle_, flags, reinterpret_cast<const uint8_t*>(text.data()),
-                                                   static_cast<uint32_t>(text.size()), tokens.data(),
-                                                   static_cast<uint32_t>(tokens.size())),
-                                    "tokenize");
+      const int32_t count =
+          realm_tokenize(handle_, flags, reinterpret_cast<const uint8_t*>(text.data()), static_cast<uint32_t>(text.size()),
+                         tokens.data(), static_cast<uint32_t>(tokens.size()));
+      if (count == REALM_UNSUPPORTED) fail(REALM_FAIL_BAD_REQUEST, "the model's tokenizer cannot encode this text");
+      require(count, "tokenize");
       const bool fits = static_cast<size_t>(count) <= tokens.size();
       tokens.resize(static_cast<size_t>(count));
       if (fits) return tokens;

@@ -36,6 +36,11 @@ bool derives_from_exception(const std::type_info* type) {
 
 void set_throw_handler(ThrowHandler handler) { on_throw = handler; }
 
+[[noreturn]] void end_by(const char* message) {
+  if (on_throw != nullptr) on_throw(message);
+  fail(REALM_FAIL_PROGRAM, message);
+}
+
 }  // namespace realm
 
 extern "C" {
@@ -49,8 +54,7 @@ void* __cxa_allocate_exception(size_t size) throw() {
 [[noreturn]] void __cxa_throw(void* thrown, std::type_info* type, void (*)(void*)) {
   const char* message =
       realm::derives_from_exception(type) ? static_cast<const std::exception*>(thrown)->what() : type->name();
-  if (realm::on_throw != nullptr) realm::on_throw(message);
-  realm::fail(REALM_FAIL_PROGRAM, message);
+  realm::end_by(message);
 }
 
 [[noreturn]] void ggml_abort(const char* file, int line, const char* format, ...) {

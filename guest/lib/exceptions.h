@@ -7,4 +7,7 @@ namespace realm {
 using ThrowHandler = void (*)(const char* message);
 void set_throw_handler(ThrowHandler handler);
 
+// Ends the instance as a throw with this message does.
+[[noreturn]] void end_by(const char* message);
+
 }  // namespace realm

@@ -7,6 +7,7 @@
 #include "jinja/value.h"
 #include "lib/exceptions.h"
 #include "realm/loop_control.h"
+#include "realm/utf8_assembler.h"
 
 namespace realm {
 namespace {
@@ -86,77 +87,132 @@ bool lost(const common_json& messages, const std::string& role, const std::strin
   return false;
 }
 
-// What the throw handler needs to know; there is one rendering at a time.
-struct Attempt {
-  bool running = false;
-  bool system_message = false;
-  TemplateMode mode;
-} attempt;
-
-// The template raised: try the next way in a fresh instance, or give the request up.
-void on_throw(const char* message) {
-  if (!attempt.running) return;
-  TemplateMode next = attempt.mode;
-  if (!next.merge_system && attempt.system_message) {
-    next.merge_system = true;
-    restart(next.note());
-  } else if (!next.typed_content) {
-    next = {.merge_system = false, .typed_content = true};
-    restart(next.note());
+// A template read once, to be rendered any number of times.
+struct Parsed {
+  explicit Parsed(const std::string& text) {
+    jinja::lexer lexer;
+    jinja::lexer_result tokens = lexer.tokenize(text.empty() ? chatml : text);
+    program = jinja::parse_from_tokens(tokens);
+    source = std::move(tokens.source);
+    if (source.find("break") != std::string::npos || source.find("continue") != std::string::npos) rewrite_loop_control(program);
   }
-  fail(REALM_FAIL_BAD_REQUEST, std::string("messages: the model's chat template refuses them: ") + message);
+  std::string source;
+  jinja::program program;
+};
+
+// Names under which templates know what a request calls preserve_reasoning and reasoning_effort, as in llama.cpp.
+void set_reasoning(const common_json& arguments, common_json& variables) {
+  if (arguments.contains("preserve_reasoning") && arguments.at("preserve_reasoning").is_boolean()) {
+    const bool kept = arguments.at("preserve_reasoning").get<bool>();
+    variables["preserve_thinking"] = kept;
+    for (const char* name : {"clear_thinking", "truncate_history_thinking", "drop_thinking"}) variables[name] = !kept;
+  }
+  const std::string effort = text_of(arguments, "reasoning_effort");
+  if (!effort.empty()) variables["reasoning_strength"] = effort;
 }
 
-}  // namespace
-
-std::string TemplateMode::note() const {
-  return std::string(note_stem) + (merge_system ? "merge-system " : "") + (typed_content ? "typed-content" : "");
-}
-
-TemplateMode TemplateMode::from_note(const std::string& note) {
-  return {.merge_system = note.find("merge-system") != std::string::npos, .typed_content = note.find("typed-content") != std::string::npos};
-}
-
-std::string render_template_in(const TemplateInput& input, TemplateMode mode) {
+common_json variables_of(const TemplateInput& input, const TemplateMode& mode) {
   common_json messages = mode.merge_system ? merge_system(input.messages) : input.messages;
   if (mode.typed_content) messages = type_content(messages);
-
   common_json variables = common_json::object();
-  variables["messages"] = messages;
+  variables["messages"] = std::move(messages);
   variables["bos_token"] = input.bos_token;
   variables["eos_token"] = input.eos_token;
   variables["enable_thinking"] = true;
   if (input.tools.is_array() && !input.tools.empty()) variables["tools"] = input.tools;
   if (input.arguments.is_object()) {
+    set_reasoning(input.arguments, variables);
     for (const auto& [name, value] : input.arguments.items()) variables[name] = value;
   }
   if (input.add_generation_prompt) variables["add_generation_prompt"] = true;
+  return variables;
+}
 
-  jinja::lexer lexer;
-  const jinja::lexer_result tokens = lexer.tokenize(input.source.empty() ? chatml : input.source);
-  jinja::program program = jinja::parse_from_tokens(tokens);
-  if (tokens.source.find("break") != std::string::npos || tokens.source.find("continue") != std::string::npos) {
-    rewrite_loop_control(program);
-  }
-  jinja::context context(tokens.source);
-  jinja::global_from_json(context, variables, false);
+std::string render(const Parsed& parsed, const TemplateInput& input, const TemplateMode& mode) {
+  jinja::context context(parsed.source);
+  jinja::global_from_json(context, variables_of(input, mode), false);
   jinja::runtime runtime(context);
-  return jinja::runtime::gather_string_parts(runtime.execute(program))->as_string().str();
+  return jinja::runtime::gather_string_parts(runtime.execute(parsed.program))->as_string().str();
+}
+
+// What the throw handler needs to know; there is one rendering at a time.
+struct Attempt {
+  enum { parsing, rendering, improving, over } stage = over;
+  bool system_message = false;
+  TemplateMode mode;  // of the rendering that counts; while improving, of the one that is there already
+} attempt;
+
+// Goes another way in a fresh instance, or gives the request up.
+void on_throw(const char* message) {
+  if (attempt.stage == Attempt::over) return;
+  if (attempt.stage == Attempt::parsing) fail(REALM_FAIL_PROGRAM, std::string("the model's chat template is broken: ") + message);
+  TemplateMode next = attempt.mode;
+  if (attempt.stage == Attempt::improving) {
+    next.settled = true;
+    restart(next.note());
+  } else if (!next.settled && !next.merge_system && attempt.system_message) {
+    next.merge_system = true;
+    restart(next.note());
+  } else if (!next.settled && !next.typed_content) {
+    restart(TemplateMode{.typed_content = true, .complaint = message}.note());
+  }
+  const std::string& complaint = attempt.mode.complaint;
+  fail(REALM_FAIL_BAD_REQUEST,
+       std::string("messages: the model's chat template refuses them: ") + (complaint.empty() ? message : complaint.c_str()));
+}
+
+// `rendered`, or what `mode` makes of the messages when that alone has the texts of `role`.
+std::string improved(const Parsed& parsed, const TemplateInput& input, const TemplateMode& mode, const char* role,
+                     std::string rendered) {
+  attempt.stage = Attempt::improving;
+  std::string other = render(parsed, input, mode);
+  attempt.stage = Attempt::rendering;
+  if (lost(input.messages, role, other)) return rendered;
+  attempt.mode = mode;
+  return other;
+}
+
+}  // namespace
+
+// Words of the mode, and after a line feed the complaint, cut between characters.
+std::string TemplateMode::note() const {
+  constexpr size_t complaint_bytes_max = 192;
+  const std::string_view cut = std::string_view(complaint).substr(0, complaint_bytes_max);
+  return std::string(note_stem) + (merge_system ? " merge-system" : "") + (typed_content ? " typed-content" : "") +
+         (settled ? " settled" : "") + '\n' + std::string(cut.substr(0, valid_utf8_prefix(cut)));
+}
+
+TemplateMode TemplateMode::from_note(const std::string& note) {
+  if (!note.starts_with(note_stem)) return {};
+  const size_t line = note.find('\n');
+  const auto has = [words = note.substr(0, line)](const char* word) { return words.find(word) != std::string::npos; };
+  return {.merge_system = has(" merge-system"),
+          .typed_content = has(" typed-content"),
+          .settled = has(" settled"),
+          .complaint = line == std::string::npos ? std::string() : note.substr(line + 1)};
+}
+
+std::string render_template_in(const TemplateInput& input, const TemplateMode& mode) {
+  return render(Parsed(input.source), input, mode);
 }
 
 std::string render_template(const TemplateInput& input) {
   set_throw_handler(on_throw);
-  attempt = {.running = true, .system_message = has_system(input.messages), .mode = TemplateMode::from_note(restart_note())};
-  std::string rendered = render_template_in(input, attempt.mode);
-  if (!attempt.mode.typed_content && lost(input.messages, "user", rendered)) {
-    attempt.mode.typed_content = true;
-    rendered = render_template_in(input, attempt.mode);
+  attempt = {.stage = Attempt::parsing, .system_message = has_system(input.messages), .mode = TemplateMode::from_note(restart_note())};
+  const Parsed parsed(input.source);
+  attempt.stage = Attempt::rendering;
+  std::string rendered = render(parsed, input, attempt.mode);
+  if (!attempt.mode.settled && !attempt.mode.typed_content && lost(input.messages, "user", rendered)) {
+    TemplateMode typed = attempt.mode;
+    typed.typed_content = true;
+    rendered = improved(parsed, input, typed, "user", std::move(rendered));
   }
-  if (!attempt.mode.merge_system && lost(input.messages, "system", rendered)) {
-    attempt.mode.merge_system = true;
-    rendered = render_template_in(input, attempt.mode);
+  if (!attempt.mode.settled && !attempt.mode.merge_system && lost(input.messages, "system", rendered)) {
+    TemplateMode merged = attempt.mode;
+    merged.merge_system = true;
+    rendered = improved(parsed, input, merged, "system", std::move(rendered));
   }
-  attempt.running = false;
+  attempt.stage = Attempt::over;
   return rendered;
 }
 

@@ -4,6 +4,7 @@
 #include "realm/chat_template.h"
 #include "realm/generation.h"
 #include "realm/request.h"
+#include "realm/utf8_assembler.h"
 
 namespace realm {
 namespace {
@@ -52,10 +53,12 @@ REALM_EXPORT("realm_alloc") uint8_t* realm_alloc(uint32_t size) { return new uin
 
 // One user message in, the whole answer out.
 REALM_EXPORT("generate") uint8_t* realm_generate(const char* prompt, uint32_t length) {
+  const std::string text(prompt, length);
+  if (realm::valid_utf8_prefix(text) != text.size()) realm::fail(REALM_FAIL_BAD_REQUEST, "prompt: is not valid UTF-8");
   realm::Request request;
   common_json message = common_json::object();
   message["role"] = "user";
-  message["content"] = std::string(prompt, length);
+  message["content"] = text;
   request.messages = common_json::array();
   request.messages.push_back(message);
   realm::CollectedAnswer answer;

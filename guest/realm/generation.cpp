@@ -13,9 +13,11 @@ namespace {
 constexpr uint32_t tokens_per_call = 16;
 constexpr float never = -1e9f;  // a bias that keeps a token from being drawn
 
-std::vector<int32_t> prompt_tokens(const Model& model, const Request& request) {
-  constexpr uint32_t flags = REALM_TOKENIZE_ADD_SPECIAL | REALM_TOKENIZE_PARSE_SPECIAL;
-  if (request.prompt) return model.tokenize(*request.prompt, flags);
+// The field of the request that the prompt came from, for messages about it.
+std::string prompt_field(const Request& request) { return request.prompt ? "prompt" : "messages"; }
+
+std::string prompt_text(const Model& model, const Request& request) {
+  if (request.prompt) return *request.prompt;
   TemplateInput input;
   if (request.tools.is_array()) input.source = model.text(REALM_TEXT_CHAT_TEMPLATE_TOOLS);
   if (input.source.empty()) input.source = model.text(REALM_TEXT_CHAT_TEMPLATE);
@@ -30,7 +32,25 @@ std::vector<int32_t> prompt_tokens(const Model& model, const Request& request) {
   if (model.info().adds_eos && !input.eos_token.empty() && text.ends_with(input.eos_token)) {
     text.resize(text.size() - input.eos_token.size());
   }
-  return model.tokenize(text, flags);
+  return text;
+}
+
+// At least one token, and room for at least one more in the context.
+std::vector<int32_t> prompt_tokens(const Model& model, const Request& request) {
+  const std::string text = prompt_text(model, request);
+  if (text.size() > tokenize_bytes_max) {
+    fail(REALM_FAIL_BAD_REQUEST, prompt_field(request) + ": the prompt has " + std::to_string(text.size()) + " bytes, and at most " +
+                                     std::to_string(tokenize_bytes_max) + " are taken");
+  }
+  std::vector<int32_t> tokens = model.tokenize(text, REALM_TOKENIZE_ADD_SPECIAL | REALM_TOKENIZE_PARSE_SPECIAL);
+  const uint32_t context = model.info().context_tokens_max;
+  if (tokens.empty()) fail(REALM_FAIL_BAD_REQUEST, prompt_field(request) + ": the prompt has no tokens");
+  if (tokens.size() >= context) {
+    fail(REALM_FAIL_CONTEXT_EXCEEDED, prompt_field(request) + ": the prompt has " + std::to_string(tokens.size()) +
+                                          " tokens, and the context of " + std::to_string(context) +
+                                          " must hold it and at least one more");
+  }
+  return tokens;
 }
 
 uint64_t random_seed() {
@@ -136,11 +156,6 @@ std::string generate_answer(const Request& request, AnswerSink& sink) {
   const Model model(request.model);
   const std::vector<int32_t> prompt = prompt_tokens(model, request);
   const uint32_t context = model.info().context_tokens_max;
-  if (prompt.empty()) fail(REALM_FAIL_BAD_REQUEST, "messages: nothing is left of them after the chat template");
-  if (prompt.size() >= context) {
-    fail(REALM_FAIL_CONTEXT_EXCEEDED, "messages: the prompt has " + std::to_string(prompt.size()) + " tokens, and the context of " +
-                                          std::to_string(context) + " must hold it and at least one more");
-  }
   const auto room = context - static_cast<uint32_t>(prompt.size());
   Sequence sequence(model, request.max_tokens > 0 && request.max_tokens < room
                                ? static_cast<uint32_t>(prompt.size()) + request.max_tokens

@@ -17,16 +17,17 @@ size_t open_end(std::string_view text, std::string_view stop) {
 
 bool StopMatcher::add(std::string_view text, std::string& out) {
   held_ += text;
-  size_t first = std::string::npos;
+  size_t end = std::string::npos;
   for (const std::string& stop : stops_) {
     const size_t at = held_.find(stop);
-    if (at != std::string::npos && (at < first || (at == first && stop.size() > found_.size()))) {
-      first = at;
+    if (at == std::string::npos) continue;
+    if (at + stop.size() < end || (at + stop.size() == end && stop.size() > found_.size())) {
+      end = at + stop.size();
       found_ = stop;
     }
   }
-  if (first != std::string::npos) {
-    out.append(held_, 0, first);
+  if (end != std::string::npos) {
+    out.append(held_, 0, end - found_.size());
     held_.clear();
     return true;
   }

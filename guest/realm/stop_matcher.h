@@ -12,7 +12,8 @@ class StopMatcher {
   explicit StopMatcher(std::vector<std::string> stops) : stops_(std::move(stops)) {}
 
   // Adds text and moves what can be shown for certain to `out`. True when a stop string was found: it and everything after it is
-  // dropped, and nothing may be added any more. Where several match, the one that begins first wins, then the longer.
+  // dropped, and nothing may be added any more. Where several match, the one that is complete first wins, then the longer: so the
+  // result does not depend on how the text was cut into pieces.
   bool add(std::string_view text, std::string& out);
 
   // The end of the stream: what was held back was no stop string.

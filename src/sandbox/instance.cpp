@@ -67,7 +67,8 @@ bool InstanceCore::run() {
 bool InstanceCore::advance() {
   while (true) {
     if (phase_ == Phase::create) {
-      if (!create_store()) return true;
+      create_began_ns_ = monotonic_ns();
+      create_store();
       future_.reset(wasmtime_instance_pre_instantiate_async(program_->linked(), context_, &instance_, &trap_, &error_));
       phase_ = Phase::instantiate;
     }
@@ -85,6 +86,7 @@ bool InstanceCore::advance() {
     if (phase_ == Phase::initialize) {
       phase_ = Phase::entry;
       if (!begin_call(options_.entry, true)) return true;
+      instantiate_ns_ = monotonic_ns() - create_began_ns_;
       continue;
     }
     phase_ = Phase::done;
@@ -92,13 +94,12 @@ bool InstanceCore::advance() {
   }
 }
 
-bool InstanceCore::create_store() {
+void InstanceCore::create_store() {
   store_.reset(wasmtime_store_new(executor_->engine(), this, nullptr));
   context_ = wasmtime_store_context(store_.get());
   wasmtime_store_limiter(store_.get(), static_cast<int64_t>(options_.limits.memory_bytes_max), options_.limits.table_elements_max, 1, 4, 1);
   wasmtime_context_set_epoch_deadline(context_, 1);
   wasmtime_store_epoch_deadline_callback(store_.get(), on_epoch, this, nullptr);
-  return true;
 }
 
 // False when there is no such function of a fitting type.
@@ -255,6 +256,7 @@ Outcome InstanceCore::take_outcome() {
   Outcome outcome;
   future_.reset();  // before the store: it may hold the guest's suspended stack
   if (has_memory_) outcome.memory_bytes_peak = wasmtime_memory_data_size(context_, &memory_);
+  outcome.instantiate_ns = static_cast<uint64_t>(instantiate_ns_);
   outcome.cpu_ns = static_cast<uint64_t>(cpu_used_ns_);
   classify(outcome);
   if (trap_ != nullptr) wasm_trap_delete(trap_);

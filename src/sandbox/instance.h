@@ -67,7 +67,7 @@ class InstanceCore : public std::enable_shared_from_this<InstanceCore> {
   enum class Phase : uint8_t { create, instantiate, initialize, entry, done };
 
   bool advance();
-  bool create_store();
+  void create_store();
   bool begin_call(std::string_view export_name, bool required);
   bool poll_future();
   std::span<uint8_t> memory(wasmtime_caller_t* caller);
@@ -105,6 +105,8 @@ class InstanceCore : public std::enable_shared_from_this<InstanceCore> {
   std::unique_ptr<HostEnd> end_;
   std::string refusal_;
   bool sliced_ = false;  // the last poll stopped at the end of a time slice
+  int64_t create_began_ns_ = 0;
+  int64_t instantiate_ns_ = 0;
   int64_t cpu_used_ns_ = 0;
   int64_t poll_began_cpu_ns_ = 0;
 };

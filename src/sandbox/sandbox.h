@@ -65,6 +65,7 @@ struct Outcome {
   int32_t result = 0;
   HostEnd end;
   std::string message;            // for the owner of the program: what happened, one line, no host addresses
+  uint64_t instantiate_ns = 0;    // from nothing to the entry function's first instruction, on the worker
   uint64_t cpu_ns = 0;
   uint64_t memory_bytes_peak = 0; // linear memory at the end
 };
