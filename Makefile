@@ -11,7 +11,7 @@ PROMPT ?= Write a short poem about a lighthouse keeper who befriends a whale.
 fetch_model = python3 tools/fetch_model.py
 
 define compile
-cmake --preset $(1) $(CMAKE_FLAGS) --log-level=NOTICE
+cmake --preset $(1) $(CMAKE_FLAGS) --log-level=NOTICE | sed -un '/^\[/p' # progress only
 cmake --build build/$(1) --parallel $(jobs)
 endef
 

@@ -37,11 +37,11 @@ boost::json::object greedy_equality(const Setup& setup) {
     uint32_t plain_count = 0;
     const std::string plain_text = text_until_end(*model, plain.at(0), plain_count);
     Collector collector;
-    auto generation = runtime->generate(
-        realm, request({{"prompt", prompt}, {"temperature", 0}, {"max_tokens", new_tokens}}), collector);
+    auto generation = runtime->generate(realm, request({{"prompt", prompt}, {"temperature", 0}, {"max_tokens", new_tokens}}), collector);
     if (generation) collector.wait();
     const bool same = collector.text == plain_text && collector.stats.completion_tokens == plain_count;
-    if (!same) std::fprintf(stderr, "prompt of %zu tokens differs:\n  %s\n  %s\n", tokens.size(), plain_text.c_str(), collector.text.c_str());
+    if (!same)
+      std::fprintf(stderr, "prompt of %zu tokens differs:\n  %s\n  %s\n", tokens.size(), plain_text.c_str(), collector.text.c_str());
     equal += same;
     ++prompts;
     lengths.push_back(tokens.size());

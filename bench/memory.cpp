@@ -16,7 +16,8 @@ boost::json::object memory_per_realm(const Setup& setup) {
     // Warm: the compute buffers of a step exist from here on.
     const auto realm = make_realm(*runtime, "warm");
     Collector collector;
-    if (runtime->generate(realm, request({{"prompt", words(48, 99)}, {"max_tokens", 4}, {"ignore_eos", true}}), collector)) collector.wait();
+    if (runtime->generate(realm, request({{"prompt", words(48, 99)}, {"max_tokens", 4}, {"ignore_eos", true}}), collector))
+      collector.wait();
     runtime->close_realm(realm);
   }
   const uint64_t loaded = process_memory().resident_bytes;

@@ -16,7 +16,6 @@ BUILD = ROOT / "build" / "release"
 REALMS = [1, 4, 16, 64]
 PROMPT = "Write a story about a lighthouse keeper."
 MIB = 1 << 20
-TIMEOUT_S = 1800
 
 
 def field(file, name):
@@ -38,13 +37,14 @@ def machine():
 def commit():
     git = ["git", "-C", str(ROOT)]
     name = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True).stdout.strip() or "unknown"
-    changed = subprocess.run([*git, "status", "--porcelain", "--", "src", "guest", "abi", "bench", "third_party"], capture_output=True)
+    sources = ["src", "guest", "abi", "bench", "third_party"]
+    changed = subprocess.run([*git, "status", "--porcelain", "--", *sources], capture_output=True)
     return name + (" with changes" if changed.stdout else "")
 
 
 def run(*command):
-    print("bench:", *command[1:], file=sys.stderr)
-    done = subprocess.run(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, timeout=TIMEOUT_S)
+    print("bench:", *command, file=sys.stderr)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
     if done.returncode != 0:
         raise SystemExit(f"bench: {' '.join(map(str, command))} failed with exit code {done.returncode}")
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
@@ -52,27 +52,28 @@ def run(*command):
 
 def processes(binary):
     """`realm run` with a growing number of realms, as a user would start it."""
-    results = []
+    rows = []
     for realms in REALMS:
         answer = run(binary, "run", "--json", "--realms", str(realms), "-n", "64", "--ignore-eos", "--ctx", "1024", PROMPT)[0]
-        results.append(
+        rows.append(
             {
                 "realms": realms,
-                "tokens/s": answer["tokens_per_second"],
-                "first token, ms": answer["ttft_ms"],
-                "model loaded, MiB": answer["memory_bytes_before"] / MIB,
-                "answering, MiB": answer["memory_bytes"] / MIB,
-                "a realm, MiB": answer["memory_bytes_per_realm"] / MIB,
-                "of it sandbox, MiB": sum(each["memory_bytes"] for each in answer["results"]) / MIB / realms,
+                "tokens_per_second": answer["tokens_per_second"],
+                "first_token_ms_median": answer["ttft_ms"],
+                "loaded_mib": answer["memory_bytes_before"] / MIB,
+                "answering_mib": answer["memory_bytes"] / MIB,
+                "mib_a_realm": answer["memory_bytes_per_realm"] / MIB,
+                "sandbox_mib_a_realm": sum(each["memory_bytes"] for each in answer["results"]) / MIB / realms,
             }
         )
-    params = {"prompt": PROMPT, "tokens": 64, "context": 1024}
-    return {"name": "processes", "unit": "as named; resident memory", "params": params, "results": results}
+    return {"name": "processes", "figures": {"prompt": PROMPT, "new_tokens": 64, "context_tokens": 1024, "rows": rows}}
 
 
 def shown(value):
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) < 100 else f"{value:.1f}"
+    if isinstance(value, list):
+        return ", ".join(shown(each) for each in value)
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
@@ -83,10 +84,14 @@ def table(rows):
     return [f"| {line} |" if "---|" not in line else f"|{line}|" for line in lines]
 
 
-def section(benchmark):
-    params = ", ".join(f"{name} {shown(value)}" for name, value in benchmark.get("params", {}).items())
-    note = "; ".join(part for part in [f"Unit: {benchmark['unit']}" if benchmark.get("unit") else "", params] if part)
-    return [f"### {benchmark['name']}", f"{note}.", "", *table(benchmark["results"]), ""]
+def section(name, figures):
+    """Rows become a table, objects a row each, and single figures a line, or a table when there is nothing else."""
+    rows = [*figures.get("rows", []), *({"of": key, **value} for key, value in figures.items() if isinstance(value, dict))]
+    singles = {key: value for key, value in figures.items() if not isinstance(value, dict) and key != "rows"}
+    line = ", ".join(f"{key} {shown(value)}" for key, value in singles.items())
+    if not rows:
+        rows, line = [{"figure": key, "value": value} for key, value in singles.items()], ""
+    return [f"### {name}", *([line, ""] if line else []), *table(rows), ""]
 
 
 def page_with(text, figures):
@@ -99,13 +104,17 @@ def page_with(text, figures):
 
 def main():
     binary = Path(os.environ.get("REALM_BINARY", BUILD / "realm-runtime"))
+    os.environ.setdefault("REALM_PROGRAM", str(BUILD / "realm.wasm"))
     benchmarks = [*run(BUILD / "realm-bench"), processes(binary)]
+    page = PAGE.read_text()
     figures = [f"## Figures of {date.today().isoformat()}", "", "| | |", "|---|---|"]
     facts = {**machine(), "model": Path(os.environ.get("REALM_MODEL", "the bundled one")).name, "commit": commit()}
     figures += [f"| {name} | {value} |" for name, value in facts.items()] + [""]
     for benchmark in benchmarks:
-        figures += section(benchmark)
-    PAGE.write_text(page_with(PAGE.read_text(), figures))
+        if f"| {benchmark['name']} |" not in page:
+            raise SystemExit(f"bench: {PAGE} does not say what {benchmark['name']} measures")
+        figures += section(benchmark["name"], benchmark["figures"])
+    PAGE.write_text(page_with(page, figures))
     print(f"bench: wrote {PAGE.relative_to(ROOT)}", file=sys.stderr)
 
 

@@ -42,7 +42,8 @@ double through_bare_loop(engine::BareLoop& bare, const std::vector<std::vector<i
   return static_cast<double>(tokens) * 1e9 / static_cast<double>(monotonic_ns() - began_ns);
 }
 
-boost::json::object compare(const Setup& setup, const std::shared_ptr<engine::Model>& model, engine::ComputePool& pool, uint32_t sequences) {
+boost::json::object compare(const Setup& setup, const std::shared_ptr<engine::Model>& model, engine::ComputePool& pool,
+                            uint32_t sequences) {
   Guests guests{make_runtime(setup, sequences, context_tokens), {}};
   std::vector<std::vector<int32_t>> prompts;
   for (uint32_t i = 0; i < sequences; ++i) {

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-LINE_LENGTH_MAX = 132
+LINE_LENGTH_MAX = 140
 FILE_LINES_MAX = 600
 FUNCTION_LINES_MAX = 70
 

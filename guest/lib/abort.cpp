@@ -29,6 +29,13 @@ int fprintf(FILE*, const char* format, ...) {
 int printf(const char*, ...) { return 0; }
 int fputs(const char*, FILE*) { return 0; }
 
+// Where the functions above would have written to, under both of the names that the C library refers to it by.
+FILE* const stderr = nullptr;
+char __stderr_FILE;
+
+// For the names of locales: there is only "C".
+char* getenv(const char*) { return nullptr; }
+
 void abort() { realm::end_by(last_words); }
 
 // What the C++ run-time library calls for broken invariants, such as a call of a pure virtual function.

@@ -46,8 +46,10 @@ bool too_deep(std::string_view text) {
   for (size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
     if (in_string) {
-      if (c == '\\') ++i;
-      else if (c == '"') in_string = false;
+      if (c == '\\')
+        ++i;
+      else if (c == '"')
+        in_string = false;
     } else if (c == '"') {
       in_string = true;
     } else if (c == '[' || c == '{') {
@@ -68,7 +70,8 @@ struct Range {
 Problem read_number(const common_json& object, const std::string& field, Range range, float& out) {
   const common_json* value = find(object, field);
   if (value == nullptr) return {};
-  const std::string wanted = std::string("a number ") + (range.low_excluded ? "above " : "from ") + plain(range.low) + " to " + plain(range.high);
+  const std::string wanted =
+      std::string("a number ") + (range.low_excluded ? "above " : "from ") + plain(range.low) + " to " + plain(range.high);
   if (!value->is_number()) return wrong_type(field, wanted, *value);
   const double number = value->get<double>();
   const bool inside = number <= range.high && (range.low_excluded ? number > range.low : number >= range.low);
@@ -125,7 +128,8 @@ Problem read_logit_bias(const common_json& object, Request& request) {
   if (value == nullptr) return {};
   const char* shape = "an object from token ids to numbers, or an array of [id, number]";
   const auto add = [&](double id, double bias) -> Problem {
-    if (!(id >= 0 && id <= std::numeric_limits<int32_t>::max()) || id != std::floor(id)) return problem("logit_bias: a token id is out of range");
+    if (!(id >= 0 && id <= std::numeric_limits<int32_t>::max()) || id != std::floor(id))
+      return problem("logit_bias: a token id is out of range");
     if (!(bias >= -1e9 && bias <= 1e9)) return problem("logit_bias: a bias must be from -1e9 to 1e9");
     request.logit_bias.emplace_back(static_cast<int32_t>(id), static_cast<float>(bias));
     return {};
@@ -230,15 +234,14 @@ Problem read_sampling(const common_json& object, Request& request) {
   if (check(read_integer(object, "max_tokens", 1, most, request.max_tokens)) ||
       check(read_integer(object, "max_completion_tokens", 1, most, request.max_tokens)) ||
       check(read_number(object, "temperature", {0, 100}, request.temperature)) ||
-      check(read_integer(object, "top_k", 0, most, request.top_k)) ||
-      check(read_number(object, "top_p", {0, 1, true}, request.top_p)) ||
+      check(read_integer(object, "top_k", 0, most, request.top_k)) || check(read_number(object, "top_p", {0, 1, true}, request.top_p)) ||
       check(read_number(object, "min_p", {0, 1}, request.min_p)) ||
       check(read_number(object, "typical_p", {0, 1, true}, request.typical_p)) ||
       check(read_number(object, "repeat_penalty", {0, 100, true}, request.repeat_penalty)) ||
       check(read_integer(object, "repeat_last_n", -1, most, request.repeat_last_n)) ||
       check(read_number(object, "frequency_penalty", {-100, 100}, request.frequency_penalty)) ||
-      check(read_number(object, "presence_penalty", {-100, 100}, request.presence_penalty)) ||
-      check(read_seed(object, request)) || check(read_stop(object, request)) || check(read_logit_bias(object, request))) {
+      check(read_number(object, "presence_penalty", {-100, 100}, request.presence_penalty)) || check(read_seed(object, request)) ||
+      check(read_stop(object, request)) || check(read_logit_bias(object, request))) {
     return bad;
   }
   return {};

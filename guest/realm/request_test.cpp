@@ -37,22 +37,37 @@ TEST(Request, NullIsAbsent) { EXPECT_EQ(error_of(with(R"("temperature": null, "s
 
 TEST(Request, TextPartsBecomeOneText) {
   Request request;
-  EXPECT_FALSE(parse_request(R"({"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}]})",
-                             request));
+  EXPECT_FALSE(parse_request(
+      R"({"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}]})", request));
   EXPECT_EQ(request.messages.at(0).at("content").get<std::string>(), "a\nb");
 }
 
 TEST(Request, AWrongFieldIsNamed) {
-  const std::pair<const char*, const char*> cases[] = {
-      {R"("temperature": "hot")", "temperature"}, {R"("temperature": -1)", "temperature"}, {R"("temperature": 101)", "temperature"},
-      {R"("top_p": 0)", "top_p"},                 {R"("top_p": 1.1)", "top_p"},            {R"("top_k": -1)", "top_k"},
-      {R"("top_k": 1.5)", "top_k"},               {R"("max_tokens": 0)", "max_tokens"},    {R"("max_tokens": 1e30)", "max_tokens"},
-      {R"("min_p": 2)", "min_p"},                 {R"("typical_p": 0)", "typical_p"},      {R"("repeat_penalty": 0)", "repeat_penalty"},
-      {R"("seed": 1.5)", "seed"},                 {R"("seed": "x")", "seed"},              {R"("stop": 5)", "stop"},
-      {R"("stop": [1])", "stop"},                 {R"("stop": "")", "stop"},               {R"("logit_bias": 1)", "logit_bias"},
-      {R"("logit_bias": {"x": 1})", "logit_bias"}, {R"("logit_bias": {"-1": 1})", "logit_bias"},
-      {R"("logit_bias": [[1, 1e10]])", "logit_bias"}, {R"("ignore_eos": 1)", "ignore_eos"}, {R"("model": 1)", "model"},
-      {R"("tools": {})", "tools"},                {R"("prompt": "both")", "messages"}};
+  const std::pair<const char*, const char*> cases[] = {{R"("temperature": "hot")", "temperature"},
+                                                       {R"("temperature": -1)", "temperature"},
+                                                       {R"("temperature": 101)", "temperature"},
+                                                       {R"("top_p": 0)", "top_p"},
+                                                       {R"("top_p": 1.1)", "top_p"},
+                                                       {R"("top_k": -1)", "top_k"},
+                                                       {R"("top_k": 1.5)", "top_k"},
+                                                       {R"("max_tokens": 0)", "max_tokens"},
+                                                       {R"("max_tokens": 1e30)", "max_tokens"},
+                                                       {R"("min_p": 2)", "min_p"},
+                                                       {R"("typical_p": 0)", "typical_p"},
+                                                       {R"("repeat_penalty": 0)", "repeat_penalty"},
+                                                       {R"("seed": 1.5)", "seed"},
+                                                       {R"("seed": "x")", "seed"},
+                                                       {R"("stop": 5)", "stop"},
+                                                       {R"("stop": [1])", "stop"},
+                                                       {R"("stop": "")", "stop"},
+                                                       {R"("logit_bias": 1)", "logit_bias"},
+                                                       {R"("logit_bias": {"x": 1})", "logit_bias"},
+                                                       {R"("logit_bias": {"-1": 1})", "logit_bias"},
+                                                       {R"("logit_bias": [[1, 1e10]])", "logit_bias"},
+                                                       {R"("ignore_eos": 1)", "ignore_eos"},
+                                                       {R"("model": 1)", "model"},
+                                                       {R"("tools": {})", "tools"},
+                                                       {R"("prompt": "both")", "messages"}};
   for (const auto& [field, name] : cases) EXPECT_TRUE(error_of(with(field)).starts_with(name)) << field << ": " << error_of(with(field));
 }
 

@@ -21,10 +21,10 @@ struct Rendered {
   bool operator==(const Rendered& other) const { return raised == other.raised && (raised || text == other.text); }
 };
 
-Rendered render_natively(const std::string& source, const common_json& messages) {
+// `conversation` is {"messages": [...], "tools": [...]}, the latter optional.
+Rendered render_natively(const std::string& source, const common_json& conversation) {
   try {
-    common_json variables = common_json::object();
-    variables["messages"] = messages;
+    common_json variables = conversation;
     variables["bos_token"] = "<s>";
     variables["eos_token"] = "</s>";
     variables["enable_thinking"] = true;
@@ -48,10 +48,9 @@ class Listener : public runtime::GenerationListener {
     return runtime::EmitResult::accepted;
   }
   runtime::EmitResult on_summary(std::string_view) override { return runtime::EmitResult::accepted; }
-  void on_end(Result<void> result, const runtime::GenerationStats& stats) override {
+  void on_end(Result<void> result, const runtime::GenerationStats&) override {
     std::lock_guard lock(mutex_);
     if (!result) rendered_ = {true, result.error().message};
-    cpu_ns_ = stats.guest_cpu_ns;
     ended_ = true;
     changed_.notify_all();
   }
@@ -63,15 +62,15 @@ class Listener : public runtime::GenerationListener {
 
  private:
   Rendered rendered_;
-  uint64_t cpu_ns_ = 0;
   std::mutex mutex_;
   std::condition_variable changed_;
   bool ended_ = false;
 };
 
+// One runtime for all tests, since starting one compiles the program.
 class TemplateConformance : public ::testing::Test {
  protected:
-  void SetUp() override {
+  static void SetUpTestSuite() {
     setenv("TZ", "UTC", 1);  // the sandbox knows no other
     const char* folder = std::getenv("REALM_TEMPLATES");
     ASSERT_NE(folder, nullptr) << "set REALM_TEMPLATES to the folder that tools/fetch_templates.py prints";
@@ -89,11 +88,15 @@ class TemplateConformance : public ::testing::Test {
     runtime_ = std::move(*runtime);
     realm_ = runtime_->create_realm("templates", {}).value();
   }
+  static void TearDownTestSuite() {
+    realm_ = {};
+    runtime_.reset();
+  }
+  void SetUp() override { ASSERT_TRUE(realm_) << "the runtime did not start"; }
 
-  Rendered render_in_sandbox(const std::string& source, const common_json& messages, bool adapt) {
-    common_json request = common_json::object();
+  Rendered render_in_sandbox(const std::string& source, const common_json& conversation, bool adapt) {
+    common_json request = conversation;
     request["template"] = source;
-    request["messages"] = messages;
     request["bos_token"] = "<s>";
     request["eos_token"] = "</s>";
     request["adapt"] = adapt;
@@ -103,41 +106,52 @@ class TemplateConformance : public ::testing::Test {
     return listener.wait();
   }
 
-  std::vector<std::pair<std::string, std::string>> templates_;
-  std::unique_ptr<runtime::Runtime> runtime_;
-  runtime::RealmHandle realm_;
+  static inline std::vector<std::pair<std::string, std::string>> templates_;
+  static inline std::unique_ptr<runtime::Runtime> runtime_;
+  static inline runtime::RealmHandle realm_;
 };
 
 constexpr const char* conversations[] = {
-    R"([{"role": "user", "content": "Hello there"}])",
-    R"([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}])",
-    R"([{"role": "user", "content": "One"}, {"role": "assistant", "content": "Two"}, {"role": "user", "content": "Three"}])",
-    R"([{"role": "system", "content": "Sys"}, {"role": "user", "content": "One"}, {"role": "assistant", "content": "Two"},
-        {"role": "user", "content": "Three"}, {"role": "assistant", "content": "Four"}, {"role": "user", "content": "Five"}])",
-    R"([{"role": "user", "content": "quotes ' \" and \\ back, {{ braces }} {% tags %}, <|im_start|>, tab\t, line\nbreak, ünïcödé 日本 🦊"}])",
-    R"([{"role": "user", "content": "  spaces around  "}, {"role": "assistant", "content": ""}, {"role": "user", "content": "x"}])"};
+    R"({"messages": [{"role": "user", "content": "Hello there"}]})",
+    R"({"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]})",
+    R"({"messages": [{"role": "user", "content": "One"}, {"role": "assistant", "content": "Two"}, {"role": "user", "content": "Three"}]})",
+    R"({"messages": [{"role": "system", "content": "Sys"}, {"role": "user", "content": "One"}, {"role": "assistant", "content": "Two"},
+        {"role": "user", "content": "Three"}, {"role": "assistant", "content": "Four"}, {"role": "user", "content": "Five"}]})",
+    R"({"messages": [{"role": "user", "content":
+        "quotes ' \" and \\ back, {{ braces }} {% tags %}, <|im_start|>, tab\t, line\nbreak, ünïcödé 日本 🦊"}]})",
+    R"({"messages": [{"role": "user", "content": "  spaces around  "}, {"role": "assistant", "content": ""}, {"role": "user", "content": "x"}]})",
+    R"({"messages": [{"role": "user", "content": [{"type": "text", "text": "in parts"}]}]})",
+    R"({"messages": [{"role": "user", "content": "one"}, {"role": "user", "content": "two in a row"}]})",
+    R"({"messages": [{"role": "user", "content": "Weather in \"Paris\"?"}], "tools": [{"type": "function", "function": {"name": "weather",
+        "description": "Looks out of the window", "parameters": {"type": "object", "required": ["city"],
+        "properties": {"city": {"type": "string", "description": "which"}, "days": {"type": "integer"}}}}}]})",
+    R"({"messages": [{"role": "user", "content": "Weather in Paris?"}, {"role": "assistant", "content": "", "tool_calls": [{"type": "function",
+        "id": "call00001", "function": {"name": "weather", "arguments": {"city": "Paris", "days": 2}}}]},
+        {"role": "tool", "name": "weather", "tool_call_id": "call00001", "content": "sunny"}],
+        "tools": [{"type": "function", "function": {"name": "weather", "description": "Looks out", "parameters": {"type": "object",
+        "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}, "required": ["city"]}}}]})"};
 
 TEST_F(TemplateConformance, SandboxRendersAsTheNativeEngineDoes) {
   ASSERT_GE(templates_.size(), 50u);
   int rendered = 0, raised = 0;
   for (const auto& [name, source] : templates_) {
     for (const char* conversation : conversations) {
-      const auto messages = common_json::parse(conversation);
-      const Rendered native = render_natively(source, messages);
-      const Rendered sandboxed = render_in_sandbox(source, messages, false);
+      const auto parsed = common_json::parse(conversation);
+      const Rendered native = render_natively(source, parsed);
+      const Rendered sandboxed = render_in_sandbox(source, parsed, false);
       EXPECT_TRUE(native == sandboxed) << name << "\n" << conversation << "\nnative:  " << native.text << "\nsandbox: " << sandboxed.text;
       ++(native.raised ? raised : rendered);
     }
   }
   RecordProperty("rendered", rendered);
   RecordProperty("raised", raised);
-  EXPECT_GT(rendered, 250);
+  EXPECT_GT(rendered, 500);
 }
 
 // What a user of any of these models expects: the system message reaches the model, whatever the template thinks of it.
 TEST_F(TemplateConformance, SystemAndUserTextReachEveryModel) {
   const auto messages =
-      common_json::parse(R"([{"role": "system", "content": "SYSTEMTEXT"}, {"role": "user", "content": "USERTEXT"}])");
+      common_json::parse(R"({"messages": [{"role": "system", "content": "SYSTEMTEXT"}, {"role": "user", "content": "USERTEXT"}]})");
   for (const auto& [name, source] : templates_) {
     const Rendered rendered = render_in_sandbox(source, messages, true);
     EXPECT_FALSE(rendered.raised) << name << ": " << rendered.text;
@@ -146,8 +160,39 @@ TEST_F(TemplateConformance, SystemAndUserTextReachEveryModel) {
   }
 }
 
+// A rendering may lack a text because the template changes it. That is no reason to put the messages to it in another way.
+TEST_F(TemplateConformance, ATemplateThatChangesTextsIsTakenAtItsWord) {
+  const auto messages = common_json::parse(R"({"messages": [{"role": "user", "content": "say \"x\""}]})");
+  EXPECT_EQ(render_in_sandbox("{{ messages[0].content | tojson }}", messages, true).text, R"("say \"x\"")");
+  // Content in parts has no upper(): the second try raises, and the first rendering stands.
+  EXPECT_EQ(render_in_sandbox("{{ messages[0].content.upper() }}", messages, true).text, R"(SAY "X")");
+}
+
+TEST_F(TemplateConformance, ATemplateWithoutSystemRoleGetsItInTheUserMessage) {
+  const auto messages = common_json::parse(R"({"messages": [{"role": "system", "content": "S"}, {"role": "user", "content": "U"}]})");
+  const char* raises =
+      "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no') }}{% endif %}{{ m.content }}{% endfor %}";
+  EXPECT_EQ(render_in_sandbox(raises, messages, true).text, "S\nU");
+  const char* skips = "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% endif %}{% endfor %}";
+  EXPECT_EQ(render_in_sandbox(skips, messages, true).text, "S\nU");
+}
+
+TEST_F(TemplateConformance, ARefusalHasTheTemplatesOwnWords) {
+  const auto messages = common_json::parse(R"({"messages": [{"role": "user", "content": "U"}]})");
+  const auto says = [&](const char* source, const char* words) {
+    const Rendered rendered = render_in_sandbox(source, messages, true);
+    EXPECT_TRUE(rendered.raised) << source;
+    EXPECT_NE(rendered.text.find(words), std::string::npos) << rendered.text;
+  };
+  says("{{ raise_exception('roles must alternate') }}", "roles must alternate");
+  // With content in parts it says something else; what it said to the messages as they are is what helps.
+  says("{% if messages[0].content is string %}{{ raise_exception('first') }}{% else %}{{ raise_exception('second') }}{% endif %}", "first");
+  says("{{ 'seven' | int }}", "stoi");  // an exception inside the C++ library, which comes without them
+  says("{% if %}", "broken");
+}
+
 TEST_F(TemplateConformance, ATemplateBombCostsItsOwnAllowanceOnly) {
-  const auto messages = common_json::parse(R"([{"role": "user", "content": "x"}])");
+  const auto messages = common_json::parse(R"({"messages": [{"role": "user", "content": "x"}]})");
   const char* loop = "{% for i in range(1000000000) %}{% for j in range(1000000000) %}{{ i }}{% endfor %}{% endfor %}";
   EXPECT_TRUE(render_in_sandbox(loop, messages, false).raised);
   const char* nested = "{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}";

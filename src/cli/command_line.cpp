@@ -37,7 +37,8 @@ CLI::Validator between(T low, T high) {
 }
 
 void add_model_options(CLI::App& command, RunOptions& options) {
-  command.add_option("-m,--model", options.model, "GGUF file, or the name of one in the cache (default: $REALM_MODEL, else the bundled one)");
+  command.add_option("-m,--model", options.model,
+                     "GGUF file, or the name of one in the cache (default: $REALM_MODEL, else the bundled one)");
   command.add_option("--backend", options.backend, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}));
   command.add_option("--program", options.program, "realm.wasm to use (default: the one beside this executable)");
   command.add_option("-c,--ctx", options.context_tokens, "longest conversation in tokens (default: what the model knows, at most 8192)")

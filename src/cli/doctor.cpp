@@ -22,17 +22,17 @@ struct Check {
 };
 
 // (module (func (export "handle") (result i32) unreachable))
-constexpr uint8_t trapping[] = {0, 'a', 's', 'm', 1, 0, 0, 0, 1, 5, 1, 0x60, 0, 1, 0x7f, 3, 2, 1, 0,
-                                7, 10, 1, 6, 'h', 'a', 'n', 'd', 'l', 'e', 0, 0, 10, 5, 1, 3, 0, 0x00, 0x0b};
+constexpr uint8_t trapping[] = {0, 'a', 's', 'm', 1,   0,   0,   0,   1,   5,   1, 0x60, 0,  1, 0x7f, 3, 2, 1,    0,
+                                7, 10,  1,   6,   'h', 'a', 'n', 'd', 'l', 'e', 0, 0,    10, 5, 1,    3, 0, 0x00, 0x0b};
 // (module (func (export "handle") (result i32) (loop (br 0)) (i32.const 0)))
-constexpr uint8_t looping[] = {0, 'a', 's', 'm', 1, 0, 0, 0, 1, 5, 1, 0x60, 0, 1, 0x7f, 3, 2, 1, 0, 7, 10, 1, 6, 'h', 'a', 'n', 'd', 'l', 'e',
-                               0, 0, 10, 11, 1, 9, 0, 0x03, 0x40, 0x0c, 0x00, 0x0b, 0x41, 0x00, 0x0b};
+constexpr uint8_t looping[] = {0, 'a', 's', 'm', 1,   0,   0,   0, 1, 5,  1,  0x60, 0, 1, 0x7f, 3,    2,    1,    0,    7,    10,   1,
+                               6, 'h', 'a', 'n', 'd', 'l', 'e', 0, 0, 10, 11, 1,    9, 0, 0x03, 0x40, 0x0c, 0x00, 0x0b, 0x41, 0x00, 0x0b};
 // (module (memory (export "memory") 1)
 //   (func (export "handle") (result i32) (loop (br_if 0 (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) unreachable))
-constexpr uint8_t hoarding[] = {0,    'a',  's',  'm',  1,    0,    0,    0,    1,    5,    1,    0x60, 0,    1,    0x7f, 3,    2,    1,    0,   5,
-                                3,    1,    0,    1,    7,    19,   2,    6,    'm',  'e',  'm',  'o',  'r',  'y',  2,    0,    6,    'h',  'a', 'n',
-                                'd',  'l',  'e',  0,    0,    10,   17,   1,    15,   0,    0x03, 0x40, 0x41, 0x10, 0x40, 0x00, 0x41, 0x7f, 0x47,
-                                0x0d, 0x00, 0x0b, 0x00, 0x0b};
+constexpr uint8_t hoarding[] = {0,   'a', 's',  'm',  1,    0,    0,    0,    1,    5,    1,    0x60, 0,    1,    0x7f, 3,
+                                2,   1,   0,    5,    3,    1,    0,    1,    7,    19,   2,    6,    'm',  'e',  'm',  'o',
+                                'r', 'y', 2,    0,    6,    'h',  'a',  'n',  'd',  'l',  'e',  0,    0,    10,   17,   1,
+                                15,  0,   0x03, 0x40, 0x41, 0x10, 0x40, 0x00, 0x41, 0x7f, 0x47, 0x0d, 0x00, 0x0b, 0x00, 0x0b};
 
 Check sandbox_check(sandbox::Sandbox& sandbox, const char* name, std::span<const uint8_t> wasm, sandbox::OutcomeKind expected) {
   auto program = sandbox.load(wasm, {});
@@ -64,7 +64,8 @@ void check_machine(std::vector<Check>& checks, const RunOptions& options) {
   engine::start_backends();
   checks.push_back({"cpu", true, std::to_string(engine::physical_cores()) + " cores, kernels " + engine::cpu_kernels_description()});
   std::string devices;
-  for (const auto& device : engine::backend_devices()) devices += (devices.empty() ? "" : "; ") + device.backend + " (" + device.description + ")";
+  for (const auto& device : engine::backend_devices())
+    devices += (devices.empty() ? "" : "; ") + device.backend + " (" + device.description + ")";
   auto backend = engine::parse_backend(options.backend);
   const auto wanted = backend ? engine::require_backend(*backend) : Result<void>(fail(std::move(backend)));
   checks.push_back({"backends", wanted.has_value(), wanted ? devices : wanted.error().message});
@@ -83,9 +84,10 @@ void check_model(std::vector<Check>& checks, RunOptions options, Interrupts& int
     return;
   }
   const auto info = (*runtime)->models().front();
-  checks.push_back({"model", true, info.model.name + ", " + info.model.architecture + ", " + info.model.quantization + ", " +
-                                       std::to_string(info.model.weights_bytes >> 20) + " MiB, context " +
-                                       std::to_string(info.scheduler.context_tokens_max)});
+  checks.push_back({"model", true,
+                    info.model.name + ", " + info.model.architecture + ", " + info.model.quantization + ", " +
+                        std::to_string(info.model.weights_bytes >> 20) + " MiB, context " +
+                        std::to_string(info.scheduler.context_tokens_max)});
   options.max_tokens = 8;
   options.temperature = 0;
   Answer answer;

@@ -36,7 +36,8 @@ Result<std::filesystem::path> find_model(const std::string& choice) {
     }
   }
   std::string message = "model " + name + ": no such file, and not in " + models.string() + "; ";
-  message += choice.empty() ? "`make run` fetches the bundled one, --model FILE uses your own" : "give the path of a GGUF file with --model";
+  message +=
+      choice.empty() ? "`make run` fetches the bundled one, --model FILE uses your own" : "give the path of a GGUF file with --model";
   return fail(ErrorCode::not_found, std::move(message));
 }
 

@@ -33,7 +33,8 @@ void FlowTable::forget(FlowId id) {
 void FlowTable::begin_busy(Flow& flow) {
   if (flow.busy_sequences++ > 0) return;
   if (!busy_.empty()) {
-    const auto smallest = std::min_element(busy_.begin(), busy_.end(), [](const Flow* a, const Flow* b) { return a->counter < b->counter; });
+    const auto smallest =
+        std::min_element(busy_.begin(), busy_.end(), [](const Flow* a, const Flow* b) { return a->counter < b->counter; });
     floor_ = std::max(floor_, (*smallest)->counter);
   }
   flow.counter = std::max(flow.counter, floor_);

@@ -22,12 +22,17 @@ int32_t fill(std::span<T> destination, const From& answer) {
 
 int32_t status_of(engine::SequenceStatus status) {
   switch (status) {
-    case engine::SequenceStatus::ok: return REALM_OK;
-    case engine::SequenceStatus::context_full: return REALM_CONTEXT_FULL;
-    case engine::SequenceStatus::invalid_argument: return REALM_INVALID_ARGUMENT;
-    case engine::SequenceStatus::limit: return REALM_LIMIT;
+    case engine::SequenceStatus::ok:
+      return REALM_OK;
+    case engine::SequenceStatus::context_full:
+      return REALM_CONTEXT_FULL;
+    case engine::SequenceStatus::invalid_argument:
+      return REALM_INVALID_ARGUMENT;
+    case engine::SequenceStatus::limit:
+      return REALM_LIMIT;
     case engine::SequenceStatus::deadline_exceeded:
-    case engine::SequenceStatus::unavailable: return REALM_UNAVAILABLE;
+    case engine::SequenceStatus::unavailable:
+      return REALM_UNAVAILABLE;
   }
   return REALM_UNAVAILABLE;
 }
@@ -35,12 +40,18 @@ int32_t status_of(engine::SequenceStatus status) {
 int32_t status_of(const Error& error) {
   switch (error.code) {
     case ErrorCode::invalid_argument:
-    case ErrorCode::context_exceeded: return REALM_INVALID_ARGUMENT;
-    case ErrorCode::resource_exhausted: return REALM_LIMIT;
-    case ErrorCode::not_found: return REALM_NOT_FOUND;
-    case ErrorCode::cancelled: return REALM_CANCELLED;
-    case ErrorCode::unsupported: return REALM_UNSUPPORTED;
-    default: return REALM_UNAVAILABLE;
+    case ErrorCode::context_exceeded:
+      return REALM_INVALID_ARGUMENT;
+    case ErrorCode::resource_exhausted:
+      return REALM_LIMIT;
+    case ErrorCode::not_found:
+      return REALM_NOT_FOUND;
+    case ErrorCode::cancelled:
+      return REALM_CANCELLED;
+    case ErrorCode::unsupported:
+      return REALM_UNSUPPORTED;
+    default:
+      return REALM_UNAVAILABLE;
   }
 }
 
@@ -88,7 +99,8 @@ int32_t Generation::log(sandbox::HostCall&, uint32_t level, std::span<const uint
   if (level > REALM_LOG_ERROR) return REALM_INVALID_ARGUMENT;
   if (++log_lines_ > log_lines_max) return REALM_LIMIT;
   std::string line(as_text(text.first(std::min<size_t>(text.size(), log_line_bytes_max))));
-  std::replace_if(line.begin(), line.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, ' ');
+  std::replace_if(
+      line.begin(), line.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, ' ');
   static constexpr spdlog::level::level_enum levels[] = {spdlog::level::debug, spdlog::level::info, spdlog::level::warn,
                                                          spdlog::level::err};
   realm::log().log(levels[level], "program of realm {}: {}", realm_->id, line);
@@ -112,7 +124,9 @@ std::optional<int32_t> Generation::model_open(sandbox::HostCall&, std::span<cons
   return handles_.insert(OpenModel{std::move(loaded), std::move(opened_as)}).value_or(REALM_LIMIT);
 }
 
-int32_t Generation::model_close(sandbox::HostCall&, int32_t model) { return handles_.erase<OpenModel>(model) ? REALM_OK : REALM_BAD_HANDLE; }
+int32_t Generation::model_close(sandbox::HostCall&, int32_t model) {
+  return handles_.erase<OpenModel>(model) ? REALM_OK : REALM_BAD_HANDLE;
+}
 
 int32_t Generation::model_info(sandbox::HostCall&, int32_t model, realm_model_info_t& info) {
   const OpenModel* open = handles_.find<OpenModel>(model);
@@ -134,17 +148,22 @@ int32_t Generation::model_text(sandbox::HostCall&, int32_t model, uint32_t which
   if (open == nullptr) return REALM_BAD_HANDLE;
   const engine::ModelInfo& info = open->loaded->model->info();
   switch (which) {
-    case REALM_TEXT_CHAT_TEMPLATE: return fill(destination, info.chat_template);
-    case REALM_TEXT_CHAT_TEMPLATE_TOOLS: return fill(destination, info.chat_template_tools);
-    case REALM_TEXT_ARCHITECTURE: return fill(destination, info.architecture);
-    case REALM_TEXT_QUANTIZATION: return fill(destination, info.quantization);
-    case REALM_TEXT_NAME: return fill(destination, open->name);
-    default: return REALM_INVALID_ARGUMENT;
+    case REALM_TEXT_CHAT_TEMPLATE:
+      return fill(destination, info.chat_template);
+    case REALM_TEXT_CHAT_TEMPLATE_TOOLS:
+      return fill(destination, info.chat_template_tools);
+    case REALM_TEXT_ARCHITECTURE:
+      return fill(destination, info.architecture);
+    case REALM_TEXT_QUANTIZATION:
+      return fill(destination, info.quantization);
+    case REALM_TEXT_NAME:
+      return fill(destination, open->name);
+    default:
+      return REALM_INVALID_ARGUMENT;
   }
 }
 
-int32_t Generation::tokenize(sandbox::HostCall&, int32_t model, uint32_t flags, std::span<const uint8_t> text,
-                             std::span<int32_t> tokens) {
+int32_t Generation::tokenize(sandbox::HostCall&, int32_t model, uint32_t flags, std::span<const uint8_t> text, std::span<int32_t> tokens) {
   const OpenModel* open = handles_.find<OpenModel>(model);
   if (open == nullptr) return REALM_BAD_HANDLE;
   if (flags > (REALM_TOKENIZE_ADD_SPECIAL | REALM_TOKENIZE_PARSE_SPECIAL)) return REALM_INVALID_ARGUMENT;

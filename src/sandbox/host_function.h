@@ -54,10 +54,11 @@ template <class T>
 struct Lowered;  // how one C++ parameter crosses the border
 
 template <class T>
-  requires(std::integral<T> || std::floating_point<T>)
-struct Lowered<T> {
+requires(std::integral<T> || std::floating_point<T>) struct Lowered<T> {
   static constexpr size_t width = 1;
-  static constexpr std::array<ValueKind, 1> kinds{std::floating_point<T> ? ValueKind::f32 : sizeof(T) == 8 ? ValueKind::i64 : ValueKind::i32};
+  static constexpr std::array<ValueKind, 1> kinds{std::floating_point<T> ? ValueKind::f32
+                                                  : sizeof(T) == 8       ? ValueKind::i64
+                                                                         : ValueKind::i32};
 };
 template <class T>
 struct Lowered<std::span<T>> {
@@ -65,7 +66,7 @@ struct Lowered<std::span<T>> {
   static constexpr std::array<ValueKind, 2> kinds{ValueKind::pointer, ValueKind::i32};
 };
 template <class T>
-  requires std::is_class_v<std::remove_const_t<T>>
+requires std::is_class_v<std::remove_const_t<T>>
 struct Lowered<T&> {
   static constexpr size_t width = 1;
   static constexpr std::array<ValueKind, 1> kinds{ValueKind::pointer};
@@ -82,7 +83,10 @@ constexpr auto lowered_kinds() {
   constexpr size_t total = (size_t{0} + ... + Lowered<A>::width);
   std::array<ValueKind, total> kinds{};
   [[maybe_unused]] size_t at = 0;
-  (([&] { for (ValueKind kind : Lowered<A>::kinds) kinds[at++] = kind; }()), ...);
+  (([&] {
+     for (ValueKind kind : Lowered<A>::kinds) kinds[at++] = kind;
+   }()),
+   ...);
   return kinds;
 }
 
@@ -98,9 +102,12 @@ template <class T>
 struct Slot {
   T value{};
   bool take(std::span<uint8_t>, const RawValue*& raw) noexcept {
-    if constexpr (std::floating_point<T>) value = raw->f32;
-    else if constexpr (sizeof(T) == 8) value = static_cast<T>(raw->i64);
-    else value = static_cast<T>(raw->i32);
+    if constexpr (std::floating_point<T>)
+      value = raw->f32;
+    else if constexpr (sizeof(T) == 8)
+      value = static_cast<T>(raw->i64);
+    else
+      value = static_cast<T>(raw->i32);
     ++raw;
     return true;
   }
@@ -134,8 +141,10 @@ struct Slot<T&> {
 
 template <class R>
 constexpr ValueKind result_kind() {
-  if constexpr (std::is_same_v<R, int64_t>) return ValueKind::i64;
-  else return ValueKind::i32;
+  if constexpr (std::is_same_v<R, int64_t>)
+    return ValueKind::i64;
+  else
+    return ValueKind::i32;
 }
 template <class R>
 inline std::optional<RawValue> raw_result(const R& result) {

@@ -17,8 +17,8 @@ namespace {
 
 constexpr uint64_t memory_reservation_bytes = 4ull << 30;  // lets wasm32 code go without bounds checks
 constexpr uint64_t memory_guard_bytes = 32ull << 20;
-constexpr uint64_t host_stack_bytes = 256ull << 10;        // of a fiber, above the guest's own: for host functions
-constexpr size_t decommit_batch = 64;                      // freed slots are cleaned together: workers would fight over the mmap lock
+constexpr uint64_t host_stack_bytes = 256ull << 10;  // of a fiber, above the guest's own: for host functions
+constexpr size_t decommit_batch = 64;                // freed slots are cleaned together: workers would fight over the mmap lock
 
 std::string cpu_flags() {
   std::ifstream in("/proc/cpuinfo");
@@ -33,9 +33,11 @@ Result<void> check(const SandboxOptions& options) {
     return fail(ErrorCode::invalid_argument, std::string(name) + ": must be " + range);
   };
   if (options.instances_max < 1 || options.instances_max > 9'000) return bad("instances_max", "1 to 9000");
-  if (options.memory_bytes_max < 65'536 || options.memory_bytes_max > memory_reservation_bytes) return bad("memory_bytes_max", "64 KiB to 4 GiB");
+  if (options.memory_bytes_max < 65'536 || options.memory_bytes_max > memory_reservation_bytes)
+    return bad("memory_bytes_max", "64 KiB to 4 GiB");
   if (options.table_elements_max < 1 || options.table_elements_max > 10'000'000) return bad("table_elements_max", "1 to 10000000");
-  if (options.guest_stack_bytes_max < 65'536 || options.guest_stack_bytes_max > (8u << 20)) return bad("guest_stack_bytes_max", "64 KiB to 8 MiB");
+  if (options.guest_stack_bytes_max < 65'536 || options.guest_stack_bytes_max > (8u << 20))
+    return bad("guest_stack_bytes_max", "64 KiB to 8 MiB");
   if (options.workers < 1 || options.workers > 256) return bad("workers", "1 to 256");
   if (options.epoch_ms < 1 || options.epoch_ms > 1'000) return bad("epoch_ms", "1 to 1000");
   return {};
@@ -113,8 +115,9 @@ Result<std::unique_ptr<Sandbox>> Sandbox::create(const SandboxOptions& options, 
   impl->functions = wasi_functions();
   std::move(functions.begin(), functions.end(), std::back_inserter(impl->functions));
   if (!address_space_is_there(options)) {
-    return fail(ErrorCode::resource_exhausted, "the sandbox needs " + std::to_string(options.instances_max * 4) +
-                                                   " GiB of address space (not memory); raise the limit (ulimit -v) or lower instances_max");
+    return fail(ErrorCode::resource_exhausted,
+                "the sandbox needs " + std::to_string(options.instances_max * 4) +
+                    " GiB of address space (not memory); raise the limit (ulimit -v) or lower instances_max");
   }
   impl->engine.reset(wasm_engine_new_with_config(make_config(options)));
   if (!impl->engine) return fail(ErrorCode::resource_exhausted, "the sandbox could not reserve its address space");
@@ -151,9 +154,10 @@ std::string_view outcome_name(OutcomeKind kind) {
 }
 
 std::string_view trap_name(TrapCode code) {
-  static constexpr std::string_view names[] = {"none", "stack_overflow", "memory_out_of_bounds", "table_out_of_bounds",
-                                               "indirect_call_to_null", "bad_signature", "integer_overflow",
-                                               "integer_division_by_zero", "bad_conversion", "unreachable", "other"};
+  static constexpr std::string_view names[] = {
+      "none",          "stack_overflow",   "memory_out_of_bounds",     "table_out_of_bounds", "indirect_call_to_null",
+      "bad_signature", "integer_overflow", "integer_division_by_zero", "bad_conversion",      "unreachable",
+      "other"};
   return names[static_cast<size_t>(code)];
 }
 

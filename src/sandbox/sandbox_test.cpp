@@ -173,10 +173,10 @@ TEST_F(SandboxTest, MemoryIsLimited) {
 }
 
 TEST_F(SandboxTest, MemoryBeyondTheLimitIsRefusedFromTheStart) {
-  EXPECT_EQ(run(R"((module (memory (export "memory") 100) (func (export "handle") (result i32) (i32.const 0))))",
-                {.memory_bytes_max = 1u << 20})
-                .kind,
-            OutcomeKind::refused);
+  EXPECT_EQ(
+      run(R"((module (memory (export "memory") 100) (func (export "handle") (result i32) (i32.const 0))))", {.memory_bytes_max = 1u << 20})
+          .kind,
+      OutcomeKind::refused);
 }
 
 TEST_F(SandboxTest, TableIsLimited) {
@@ -212,9 +212,9 @@ TEST_F(SandboxTest, TrapsAreToldApart) {
 }
 
 TEST_F(SandboxTest, LoopingStartFunctionIsStopped) {
-  EXPECT_EQ(run(R"((module (func $s (loop (br 0))) (start $s) (func (export "handle") (result i32) (i32.const 0))))", {.cpu_ms_max = 20})
-                .kind,
-            OutcomeKind::cpu_exceeded);
+  EXPECT_EQ(
+      run(R"((module (func $s (loop (br 0))) (start $s) (func (export "handle") (result i32) (i32.const 0))))", {.cpu_ms_max = 20}).kind,
+      OutcomeKind::cpu_exceeded);
 }
 
 TEST_F(SandboxTest, MissingEntryIsRefused) {
@@ -259,8 +259,9 @@ TEST_F(SandboxTest, SuspendedGuestGoesOnWhenWoken) {
 }
 
 TEST_F(SandboxTest, WakeBeforeTheGuestHasSuspendedIsNotLost) {
-  EXPECT_EQ(run(R"((module (import "test" "wait_woken_early" (func $f (result i32))) (func (export "handle") (result i32) (call $f))))").result,
-            7);
+  EXPECT_EQ(
+      run(R"((module (import "test" "wait_woken_early" (func $f (result i32))) (func (export "handle") (result i32) (call $f))))").result,
+      7);
 }
 
 TEST_F(SandboxTest, ThousandSuspendedAtOnce) {
@@ -346,7 +347,7 @@ TEST_F(SandboxTest, HostFunctionsGetTheirArguments) {
 TEST_F(SandboxTest, PointersOutsideTheMemoryFaultAndTouchNothing) {
   const std::string text = R"((module (import "test" "fill" (func $fill (param i32 i32) (result i32))) (memory (export "memory") 1)
     (func (export "handle") (result i32) (call $fill (i32.const POINTER) (i32.const COUNT)))))";
-  const std::pair<const char*, const char*> bad[] = {{"65536", "1"}, {"65532", "2"}, {"0", "16385"}, {"-4", "1"}, {"4", "0x40000000"},
+  const std::pair<const char*, const char*> bad[] = {{"65536", "1"}, {"65532", "2"}, {"0", "16385"}, {"-4", "1"},   {"4", "0x40000000"},
                                                      {"0", "-1"},    {"-4", "-1"},   {"2", "1"},     {"65533", "0"}};
   for (const auto& [pointer, count] : bad) {
     std::string filled = text;
@@ -408,9 +409,10 @@ TEST_F(SandboxTest, HostExceptionEndsTheGuestAlone) {
 }
 
 TEST_F(SandboxTest, UnknownImportsAreNamed) {
-  const auto program = sandbox_->load(compile(R"((module (import "test" "nothing" (func)) (import "wasi_snapshot_preview1" "path_open" (func))
+  const auto program =
+      sandbox_->load(compile(R"((module (import "test" "nothing" (func)) (import "wasi_snapshot_preview1" "path_open" (func))
     (func (export "handle") (result i32) (i32.const 0))))"),
-                                      {});
+                     {});
   ASSERT_FALSE(program);
   EXPECT_NE(program.error().message.find("test.nothing"), std::string::npos) << program.error().message;
   EXPECT_NE(program.error().message.find("path_open"), std::string::npos);
@@ -453,9 +455,9 @@ TEST_F(SandboxTest, WasiGivesClocksAndRandomNumbersOnly) {
 }
 
 TEST_F(SandboxTest, ImpossibleOptionsAreErrors) {
-  for (const SandboxOptions& bad : {SandboxOptions{.instances_max = 0}, SandboxOptions{.instances_max = 100'000},
-                                    SandboxOptions{.memory_bytes_max = 1}, SandboxOptions{.guest_stack_bytes_max = 1},
-                                    SandboxOptions{.workers = 0}, SandboxOptions{.epoch_ms = 0}}) {
+  for (const SandboxOptions& bad :
+       {SandboxOptions{.instances_max = 0}, SandboxOptions{.instances_max = 100'000}, SandboxOptions{.memory_bytes_max = 1},
+        SandboxOptions{.guest_stack_bytes_max = 1}, SandboxOptions{.workers = 0}, SandboxOptions{.epoch_ms = 0}}) {
     const auto sandbox = Sandbox::create(bad, {});
     ASSERT_FALSE(sandbox);
     EXPECT_EQ(sandbox.error().code, ErrorCode::invalid_argument);

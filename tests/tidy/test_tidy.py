@@ -94,8 +94,8 @@ def test_whitespace(tmp_path, text, line):
 
 
 def test_long_lines(tmp_path):
-    lines = "\n//" + "x" * 130 + "\n//" + "x" * 131 + "\n"
-    found = check(tmp_path, {"src/engine/step.cpp": lines, "README.md": "|" + "-" * 150 + "\n"})
+    longest = "//".ljust(tidy.LINE_LENGTH_MAX, "x")
+    found = check(tmp_path, {"src/engine/step.cpp": f"\n{longest}\n{longest}x\n", "README.md": f"|{longest}\n"})
     assert found == [("src/engine/step.cpp", 3, "line length")]
 
 
