@@ -10,9 +10,25 @@ CMAKE_FLAGS ?=
 PROMPT ?= Write a short poem about a lighthouse keeper who befriends a whale.
 fetch_model = python3 tools/fetch_model.py
 
+# What the tests need besides the build: the small model, a tiny made one, the chat templates.
+define test_data
+REALM_MODEL=$$($(fetch_model))
+REALM_TEMPLATES=$$(python3 tools/fetch_templates.py)
+REALM_TINY_MODEL=$(CURDIR)/build/tiny.gguf
+export REALM_MODEL REALM_TEMPLATES REALM_TINY_MODEL
+[[ -f $$REALM_TINY_MODEL ]] || python3 tools/make_tiny_model.py --out $$REALM_TINY_MODEL
+endef
+
 define compile
 cmake --preset $(1) $(CMAKE_FLAGS) --log-level=NOTICE | sed -un '/^\[/p' # progress only
 cmake --build build/$(1) --parallel $(jobs)
+endef
+
+define unit_tests
+export REALM_MODEL REALM_TEMPLATES REALM_PROGRAM=$(CURDIR)/build/$(1)/realm.wasm
+REALM_MODEL=$$($(fetch_model))
+REALM_TEMPLATES=$$(python3 tools/fetch_templates.py)
+ctest --preset $(1)
 endef
 
 .PHONY: run build test bench format asan tsan clean help bootstrap venv
@@ -25,28 +41,23 @@ build: bootstrap ## build the release into build/release
 	@$(call compile,release)
 
 test: build venv ## all tests: units, end to end, tidiness
-	@REALM_MODEL=$$($(fetch_model))
-	export REALM_MODEL REALM_BINARY=$(release)/realm-runtime
-	ctest --preset release
-	if [[ -x $(cache)/venv/bin/pytest ]]; then $(cache)/venv/bin/python -m pytest -q -p no:cacheprovider tests; fi
-	if [[ -f tools/tidy.py ]]; then python3 tools/tidy.py; fi
+	@$(call unit_tests,release)
+	export REALM_BINARY=$(release)/realm-runtime
+	$(cache)/venv/bin/python -m pytest -q -p no:cacheprovider tests
+	python3 tools/tidy.py
 
 asan: bootstrap ## unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(call compile,asan)
-	REALM_MODEL=$$($(fetch_model))
-	export REALM_MODEL
-	ctest --preset asan
+	$(call unit_tests,asan)
 
 tsan: bootstrap ## tests of the threaded layers under ThreadSanitizer
 	@$(call compile,tsan)
-	REALM_MODEL=$$($(fetch_model))
-	export REALM_MODEL
-	ctest --preset tsan
+	$(call unit_tests,tsan)
 
 bench: build ## run the benchmarks
 	@REALM_MODEL=$$($(fetch_model))
-	export REALM_MODEL REALM_BINARY=$(release)/realm-runtime
-	if [[ -f bench/run.py ]]; then python3 bench/run.py; fi
+	export REALM_MODEL REALM_BINARY=$(release)/realm-runtime REALM_PROGRAM=$(release)/realm.wasm
+	python3 bench/run.py
 
 format: ## format the C++ sources in place (needs clang-format-14)
 	@find src abi guest bench include third_party -name '*.h' -o -name '*.cpp' 2>/dev/null | xargs --no-run-if-empty clang-format-14 -i

@@ -2,7 +2,7 @@
 """Writes a tiny Llama-architecture GGUF with random weights and the vocabulary of a real model.
 
 Tests use it where the text does not matter: it has everything that a real model has (two layers, grouped heads, an output of
-its own, tokenizer and chat template) and computes some fifty times faster. The same seed gives the same file.
+its own, tokenizer and chat template) and computes some fifteen times faster. The same seed gives the same file.
 """
 
 import argparse

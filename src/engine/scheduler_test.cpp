@@ -343,6 +343,36 @@ TEST_F(SchedulerTest, OptionsAreChecked) {
   EXPECT_EQ(Scheduler::create(model_, pool_, bad).error().code, ErrorCode::invalid_argument);
 }
 
+TEST_F(SchedulerTest, TwoHundredFiftySixAreActiveAtOnce) {
+  const char* file = std::getenv("REALM_TINY_MODEL");
+  ASSERT_NE(file, nullptr) << "set REALM_TINY_MODEL to what tools/make_tiny_model.py writes";
+  auto model = Model::load({.file = file, .backend = BackendChoice::cpu});
+  ASSERT_TRUE(model) << model.error().message;
+  auto many = options();
+  many.sequences_max = 256;
+  many.context_tokens_max = 256;
+  auto scheduler = Scheduler::create(*model, pool_, many);
+  ASSERT_TRUE(scheduler) << scheduler.error().message;
+  const auto prompt = (*model)->tokenize("one of very many", {.add_special = true, .parse_special = true}).value();
+  std::vector<BlockingSequence> sequences;
+  for (uint32_t i = 0; i < 300; ++i) {
+    sequences.emplace_back(**scheduler, SequenceOptions{.flow = i, .tokens_max = 64});
+    ASSERT_TRUE(sequences.back());
+    ASSERT_EQ(sequences.back()->append(prompt), SequenceStatus::ok);
+    int32_t token = 0;
+    sequences.back()->next({&token, 1});
+  }
+  uint32_t most = 0;
+  std::vector<std::thread> owners;
+  for (auto& sequence : sequences) owners.emplace_back([&sequence] { EXPECT_EQ(sequence.take(30).size(), 30u); });
+  while (most < 256 && (*scheduler)->stats().sequences_open > 0 && (*scheduler)->stats().decode_tokens < 300 * 29) {
+    most = std::max(most, (*scheduler)->stats().sequences_active);
+    std::this_thread::yield();
+  }
+  for (auto& owner : owners) owner.join();
+  EXPECT_EQ(most, 256u);
+}
+
 // Random owners that take, reject, append, truncate and leave: nothing is lost, nothing leaks, nobody waits for ever.
 TEST_F(SchedulerTest, RandomOwnersLeaveNothingBehind) {
   auto scheduler = start(options());
