@@ -38,24 +38,34 @@ inline std::string restart_note() {
 // What went wrong, for a status that has no better explanation where it occurs.
 inline std::string_view describe(int32_t status) {
   switch (status) {
-    case REALM_INVALID_ARGUMENT: return "a value is out of range";
-    case REALM_BAD_HANDLE: return "a handle is not valid";
-    case REALM_FAULT: return "an address is not valid";
-    case REALM_LIMIT: return "a limit of the realm is reached";
-    case REALM_NOT_FOUND: return "no such model";
-    case REALM_CONTEXT_FULL: return "the context is full";
-    case REALM_UNAVAILABLE: return "the server cannot take this on now";
-    case REALM_CANCELLED: return "the client has gone";
-    case REALM_UNSUPPORTED: return "the model cannot do this";
-    default: return "unknown status";
+    case REALM_INVALID_ARGUMENT:
+      return "a value is out of range";
+    case REALM_BAD_HANDLE:
+      return "a handle is not valid";
+    case REALM_FAULT:
+      return "an address is not valid";
+    case REALM_LIMIT:
+      return "a limit of the realm is reached";
+    case REALM_NOT_FOUND:
+      return "no such model";
+    case REALM_CONTEXT_FULL:
+      return "the context is full";
+    case REALM_UNAVAILABLE:
+      return "the server cannot take this on now";
+    case REALM_CANCELLED:
+      return "the client has gone";
+    case REALM_UNSUPPORTED:
+      return "the model cannot do this";
+    default:
+      return "unknown status";
   }
 }
 
 // Ends the instance unless `status` is a success, which it passes on.
 inline int32_t require(int32_t status, std::string_view what) {
   if (status >= 0) return status;
-  const auto failure = status == REALM_UNAVAILABLE || status == REALM_LIMIT || status == REALM_CANCELLED ? REALM_FAIL_UNAVAILABLE
-                                                                                                     : REALM_FAIL_PROGRAM;
+  const auto failure =
+      status == REALM_UNAVAILABLE || status == REALM_LIMIT || status == REALM_CANCELLED ? REALM_FAIL_UNAVAILABLE : REALM_FAIL_PROGRAM;
   fail(failure, std::string(what) + ": " + std::string(describe(status)));
 }
 
@@ -63,8 +73,8 @@ inline std::string read_request() {
   std::string body(static_cast<size_t>(require(realm_input_size(), "request")), '\0');
   uint32_t at = 0;
   while (at < body.size()) {
-    const int32_t count = require(
-        realm_input_read(reinterpret_cast<uint8_t*>(body.data()) + at, static_cast<uint32_t>(body.size()) - at, at), "request");
+    const int32_t count =
+        require(realm_input_read(reinterpret_cast<uint8_t*>(body.data()) + at, static_cast<uint32_t>(body.size()) - at, at), "request");
     if (count == 0) break;
     at += static_cast<uint32_t>(count);
   }
@@ -104,9 +114,8 @@ class Model {
   std::vector<int32_t> tokenize(std::string_view text, uint32_t flags) const {
     std::vector<int32_t> tokens(text.size() / 2 + 16);
     while (true) {
-      const int32_t count =
-          realm_tokenize(handle_, flags, reinterpret_cast<const uint8_t*>(text.data()), static_cast<uint32_t>(text.size()),
-                         tokens.data(), static_cast<uint32_t>(tokens.size()));
+      const int32_t count = realm_tokenize(handle_, flags, reinterpret_cast<const uint8_t*>(text.data()),
+                                           static_cast<uint32_t>(text.size()), tokens.data(), static_cast<uint32_t>(tokens.size()));
       if (count == REALM_UNSUPPORTED) fail(REALM_FAIL_BAD_REQUEST, "the model's tokenizer cannot encode this text");
       require(count, "tokenize");
       const bool fits = static_cast<size_t>(count) <= tokens.size();
@@ -121,8 +130,8 @@ class Model {
     uint32_t room = count * 16 + 64;
     while (true) {
       out.resize(before + room);
-      const int32_t bytes = require(
-          realm_detokenize(handle_, flags, tokens, count, reinterpret_cast<uint8_t*>(out.data()) + before, room), "detokenize");
+      const int32_t bytes =
+          require(realm_detokenize(handle_, flags, tokens, count, reinterpret_cast<uint8_t*>(out.data()) + before, room), "detokenize");
       if (static_cast<uint32_t>(bytes) <= room) {
         out.resize(before + static_cast<size_t>(bytes));
         return;

@@ -52,8 +52,7 @@ void* __cxa_allocate_exception(size_t size) throw() {
 }
 
 [[noreturn]] void __cxa_throw(void* thrown, std::type_info* type, void (*)(void*)) {
-  const char* message =
-      realm::derives_from_exception(type) ? static_cast<const std::exception*>(thrown)->what() : type->name();
+  const char* message = realm::derives_from_exception(type) ? static_cast<const std::exception*>(thrown)->what() : type->name();
   realm::end_by(message);
 }
 

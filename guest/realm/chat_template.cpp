@@ -162,8 +162,7 @@ void on_throw(const char* message) {
 }
 
 // `rendered`, or what `mode` makes of the messages when that alone has the texts of `role`.
-std::string improved(const Parsed& parsed, const TemplateInput& input, const TemplateMode& mode, const char* role,
-                     std::string rendered) {
+std::string improved(const Parsed& parsed, const TemplateInput& input, const TemplateMode& mode, const char* role, std::string rendered) {
   attempt.stage = Attempt::improving;
   std::string other = render(parsed, input, mode);
   attempt.stage = Attempt::rendering;
@@ -192,9 +191,7 @@ TemplateMode TemplateMode::from_note(const std::string& note) {
           .complaint = line == std::string::npos ? std::string() : note.substr(line + 1)};
 }
 
-std::string render_template_in(const TemplateInput& input, const TemplateMode& mode) {
-  return render(Parsed(input.source), input, mode);
-}
+std::string render_template_in(const TemplateInput& input, const TemplateMode& mode) { return render(Parsed(input.source), input, mode); }
 
 std::string render_template(const TemplateInput& input) {
   set_throw_handler(on_throw);

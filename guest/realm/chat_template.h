@@ -14,11 +14,11 @@
 namespace realm {
 
 struct TemplateInput {
-  std::string source;        // Jinja; empty: ChatML
-  common_json messages;      // content as strings
-  common_json tools;         // null: none
-  common_json arguments;     // further variables; null: none
-  std::string bos_token;     // text; empty when there is none
+  std::string source;     // Jinja; empty: ChatML
+  common_json messages;   // content as strings
+  common_json tools;      // null: none
+  common_json arguments;  // further variables; null: none
+  std::string bos_token;  // text; empty when there is none
   std::string eos_token;
   bool add_generation_prompt = true;
 };

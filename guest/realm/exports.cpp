@@ -77,7 +77,6 @@ REALM_EXPORT("render") int32_t realm_render() {
   templated.bos_token = input.value("bos_token", "");
   templated.eos_token = input.value("eos_token", "");
   templated.add_generation_prompt = input.value("add_generation_prompt", true);
-  realm::emit(REALM_EMIT_TEXT, input.value("adapt", true) ? realm::render_template(templated)
-                                                          : realm::render_template_in(templated, {}));
+  realm::emit(REALM_EMIT_TEXT, input.value("adapt", true) ? realm::render_template(templated) : realm::render_template_in(templated, {}));
   return 0;
 }

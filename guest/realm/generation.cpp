@@ -47,8 +47,7 @@ std::vector<int32_t> prompt_tokens(const Model& model, const Request& request) {
   if (tokens.empty()) fail(REALM_FAIL_BAD_REQUEST, prompt_field(request) + ": the prompt has no tokens");
   if (tokens.size() >= context) {
     fail(REALM_FAIL_CONTEXT_EXCEEDED, prompt_field(request) + ": the prompt has " + std::to_string(tokens.size()) +
-                                          " tokens, and the context of " + std::to_string(context) +
-                                          " must hold it and at least one more");
+                                          " tokens, and the context of " + std::to_string(context) + " must hold it and at least one more");
   }
   return tokens;
 }
@@ -157,9 +156,8 @@ std::string generate_answer(const Request& request, AnswerSink& sink) {
   const std::vector<int32_t> prompt = prompt_tokens(model, request);
   const uint32_t context = model.info().context_tokens_max;
   const auto room = context - static_cast<uint32_t>(prompt.size());
-  Sequence sequence(model, request.max_tokens > 0 && request.max_tokens < room
-                               ? static_cast<uint32_t>(prompt.size()) + request.max_tokens
-                               : context);
+  Sequence sequence(
+      model, request.max_tokens > 0 && request.max_tokens < room ? static_cast<uint32_t>(prompt.size()) + request.max_tokens : context);
   sequence.append(prompt);
   set_sampler(sequence, model, request);
   Output output(model, request, sink);

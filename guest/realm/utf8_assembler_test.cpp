@@ -5,7 +5,8 @@
 namespace realm {
 namespace {
 
-constexpr std::string_view samples[] = {"plain", "naïve", "日本語のテキスト", "🦊 and 👩‍👩‍👧", "\xF4\x8F\xBF\xBF", "é\xCC\x81"};
+constexpr std::string_view samples[] = {"plain",    "naïve", "日本語のテキスト", "🦊 and 👩‍👩‍👧", "\xF4\x8F\xBF\xBF",
+                                        "é\xCC\x81"};
 
 TEST(Utf8Assembler, AnyCutGivesTheSameText) {
   for (const std::string_view text : samples) {
@@ -25,13 +26,12 @@ TEST(Utf8Assembler, AnyCutGivesTheSameText) {
 }
 
 TEST(Utf8Assembler, BytesThatBelongToNoCharacterAreReplaced) {
-  const std::pair<std::string_view, std::string_view> cases[] = {
-      {"a\xFFz", "a\xEF\xBF\xBDz"},              // never valid
-      {"a\x80z", "a\xEF\xBF\xBDz"},              // continues nothing
-      {"\xC0\x80", "\xEF\xBF\xBD\xEF\xBF\xBD"},  // overlong
-      {"a\xE6\x97z", "a\xEF\xBF\xBD\xEF\xBF\xBDz"},
-      {"\xE6\x97", "\xEF\xBF\xBD"},              // cut off at the end
-      {"\xED\xA0\x80", "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD"}};  // a surrogate
+  const std::pair<std::string_view, std::string_view> cases[] = {{"a\xFFz", "a\xEF\xBF\xBDz"},              // never valid
+                                                                 {"a\x80z", "a\xEF\xBF\xBDz"},              // continues nothing
+                                                                 {"\xC0\x80", "\xEF\xBF\xBD\xEF\xBF\xBD"},  // overlong
+                                                                 {"a\xE6\x97z", "a\xEF\xBF\xBD\xEF\xBF\xBDz"},
+                                                                 {"\xE6\x97", "\xEF\xBF\xBD"},  // cut off at the end
+                                                                 {"\xED\xA0\x80", "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD"}};  // a surrogate
   for (const auto& [bytes, text] : cases) {
     Utf8Assembler assembler;
     std::string out;
