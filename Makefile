@@ -25,9 +25,8 @@ cmake --build build/$(1) --parallel $(jobs)
 endef
 
 define unit_tests
-export REALM_MODEL REALM_TEMPLATES REALM_PROGRAM=$(CURDIR)/build/$(1)/realm.wasm
-REALM_MODEL=$$($(fetch_model))
-REALM_TEMPLATES=$$(python3 tools/fetch_templates.py)
+$(test_data)
+export REALM_PROGRAM=$(CURDIR)/build/$(1)/realm.wasm
 ctest --preset $(1)
 endef
 
@@ -60,7 +59,7 @@ bench: build ## run the benchmarks
 	python3 bench/run.py
 
 format: ## format the C++ sources in place (needs clang-format-14)
-	@find src abi guest bench include third_party -name '*.h' -o -name '*.cpp' 2>/dev/null | xargs --no-run-if-empty clang-format-14 -i
+	@git ls-files '*.h' '*.hpp' '*.cpp' | xargs clang-format-14 -i
 
 clean: ## remove build/; what is cached outside the checkout stays
 	@rm -rf build

@@ -178,7 +178,7 @@ typedef struct realm_sequence_stats {
   X(seq_close, IMMEDIATE, int32_t, (int32_t sequence))                                                                          \
   /* Tokens as the program sees them: appended and taken, not what the host computed ahead. */                                  \
   X(seq_length, IMMEDIATE, int32_t, (int32_t sequence))                                                                         \
-  /* Adds tokens at the end; what was computed ahead is dropped. Prefill of all but the last begins at once. */                 \
+  /* Adds tokens at the end; what was computed ahead is dropped. Prefill begins with the first seq_next. */                     \
   X(seq_append, IMMEDIATE, int32_t, (int32_t sequence, const int32_t *tokens, uint32_t count))                                  \
   /* Keeps the first `length` tokens. */                                                                                        \
   X(seq_truncate, IMMEDIATE, int32_t, (int32_t sequence, uint32_t length))                                                      \
@@ -193,7 +193,8 @@ typedef struct realm_sequence_stats {
    * one. REALM_CONTEXT_FULL when the sequence cannot grow. */                                                                  \
   X(seq_next, MAY_SUSPEND, int32_t, (int32_t sequence, int32_t *tokens, uint32_t capacity))                                     \
   /* Takes back the tokens from `position` on, and forbids `banned` as the next token there. The host rolls back; what          \
-   * follows is what it would have been had the host never run ahead. Bans at one position add up until it is passed. */        \
+   * follows is what it would have been had the host never run ahead. A ban holds until a token is taken in its place: who      \
+   * takes one and rejects it again names all that are banned there, not only the newest. */                                    \
   X(seq_reject, IMMEDIATE, int32_t, (int32_t sequence, uint32_t position, const int32_t *banned, uint32_t count))
 
 #ifdef __wasm__

@@ -27,7 +27,7 @@ struct SchedulerOptions {
   uint64_t saved_bytes_max = 1ull << 30; // saved KV of idle sequences, and of ended ones as prefixes for later
   uint32_t sequences_open_max = 16'384; // live handles, active or not
   uint32_t prefill_tokens_max = 512;    // of one step, all sequences together
-  uint32_t inter_token_target_ms = 100; // prefill slices shrink to keep a step within it while others generate
+  uint32_t inter_token_target_ms = 200; // prefill slices shrink to keep a step within it while others generate
 };
 
 struct SchedulerStats {
