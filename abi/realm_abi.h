@@ -53,8 +53,24 @@ enum realm_failure {
 
 /* What an emitted chunk is. */
 enum realm_emit_kind {
-  REALM_EMIT_TEXT = 1,   /* a piece of the answer, whole UTF-8 characters */
-  REALM_EMIT_SUMMARY = 2 /* one JSON object, at most once, at the end: finish_reason and counts */
+  REALM_EMIT_TEXT = 1,    /* a piece of the answer, whole UTF-8 characters */
+  REALM_EMIT_SUMMARY = 2, /* one JSON object, at most once, at the end: finish_reason and counts */
+  REALM_EMIT_BODY = 3,    /* after `respond` with another content than events: the next bytes of the body */
+  REALM_EMIT_EVENT = 4    /* after `respond` with REALM_CONTENT_EVENTS: one event, its name (may be empty), '\n', its data */
+};
+
+/* What `respond` announces. */
+enum realm_content {
+  REALM_CONTENT_JSON = 1,   /* application/json */
+  REALM_CONTENT_EVENTS = 2, /* text/event-stream: the host frames each event, its bytes cannot leave their frame */
+  REALM_CONTENT_TEXT = 3,   /* text/plain, UTF-8 */
+  REALM_CONTENT_BYTES = 4   /* application/octet-stream */
+};
+
+/* What `request_text` returns. */
+enum realm_request_text {
+  REALM_REQUEST_ROUTE = 1, /* method and path, such as "POST /v1/chat/completions"; empty: the native request of docs/programs.md */
+  REALM_REQUEST_ID = 2     /* the request's id, 1 to 128 characters of [A-Za-z0-9._-]; the same in logs and errors */
 };
 
 enum realm_log_level { REALM_LOG_DEBUG = 0, REALM_LOG_INFO = 1, REALM_LOG_WARNING = 2, REALM_LOG_ERROR = 3 };
@@ -68,18 +84,15 @@ enum realm_detokenize_flags {
   REALM_DETOKENIZE_SPECIAL = 1 /* render control tokens as their text; otherwise they are left out */
 };
 
-enum realm_token_flags {
-  REALM_TOKEN_END_OF_GENERATION = 1,
-  REALM_TOKEN_CONTROL = 2
-};
+enum realm_token_flags { REALM_TOKEN_END_OF_GENERATION = 1, REALM_TOKEN_CONTROL = 2 };
 
 /* Which of the model's own texts `model_text` returns. */
 enum realm_model_text {
-  REALM_TEXT_CHAT_TEMPLATE = 1,      /* Jinja; empty when the model carries none */
+  REALM_TEXT_CHAT_TEMPLATE = 1,       /* Jinja; empty when the model carries none */
   REALM_TEXT_CHAT_TEMPLATE_TOOLS = 2, /* the variant for tool use; empty when there is none */
-  REALM_TEXT_ARCHITECTURE = 3,       /* general.architecture, such as "llama" */
-  REALM_TEXT_QUANTIZATION = 4,       /* such as "Q4_1" */
-  REALM_TEXT_NAME = 5                /* the name under which the model was opened */
+  REALM_TEXT_ARCHITECTURE = 3,        /* general.architecture, such as "llama" */
+  REALM_TEXT_QUANTIZATION = 4,        /* such as "Q4_1" */
+  REALM_TEXT_NAME = 5                 /* the name under which the model was opened */
 };
 
 enum realm_priority { REALM_PRIORITY_LOW = 0, REALM_PRIORITY_NORMAL = 1, REALM_PRIORITY_HIGH = 2 };
@@ -123,11 +136,11 @@ typedef struct realm_sampler_params {
 } realm_sampler_params_t;
 
 typedef struct realm_sequence_stats {
-  uint32_t tokens;            /* length as the program sees it */
-  uint32_t prompt_tokens;     /* appended by the program */
-  uint32_t cached_tokens;     /* of those, taken from a saved prefix and not computed */
-  uint32_t generated_tokens;  /* taken by the program through seq_next, rejected ones not counted */
-  uint32_t discarded_tokens;  /* computed ahead and thrown away by a rejection */
+  uint32_t tokens;           /* length as the program sees it */
+  uint32_t prompt_tokens;    /* appended by the program */
+  uint32_t cached_tokens;    /* of those, taken from a saved prefix and not computed */
+  uint32_t generated_tokens; /* taken by the program through seq_next, rejected ones not counted */
+  uint32_t discarded_tokens; /* computed ahead and thrown away by a rejection */
   uint32_t reserved;
   uint64_t queue_ns;   /* waiting for admission */
   uint64_t prefill_ns; /* admission to the first new token */
@@ -136,66 +149,71 @@ typedef struct realm_sequence_stats {
 
 /* X(name, waits, result, parameters). `waits` is IMMEDIATE or MAY_SUSPEND. */
 #define REALM_ABI_FUNCTIONS(X)                                                                                                  \
-  /* -- the request ------------------------------------------------------------------------------------------------------- */ \
+  /* -- the request ------------------------------------------------------------------------------------------------------- */  \
   /* Bytes of the request. */                                                                                                   \
   X(input_size, IMMEDIATE, int32_t, (void))                                                                                     \
   /* Copies request bytes from `offset` on; returns how many were copied, 0 at the end. */                                      \
   X(input_read, IMMEDIATE, int32_t, (uint8_t * destination, uint32_t capacity, uint32_t offset))                                \
+  /* How the request came in (enum realm_request_text); returns the text's length. */                                           \
+  X(request_text, IMMEDIATE, int32_t, (uint32_t which, uint8_t * destination, uint32_t capacity))                               \
+  /* Announces an HTTP status (200 to 599) and a content (enum realm_content), once, before the first emit. A request that came \
+   * in by a route is answered with it; the kinds REALM_EMIT_BODY and REALM_EMIT_EVENT need it. */                              \
+  X(respond, IMMEDIATE, int32_t, (uint32_t status, uint32_t content))                                                           \
   /* Hands a chunk to the client. Suspends while the client's buffer is full. REALM_CANCELLED when it has gone. */              \
-  X(emit, MAY_SUSPEND, int32_t, (uint32_t kind, const uint8_t *bytes, uint32_t count))                                          \
+  X(emit, MAY_SUSPEND, int32_t, (uint32_t kind, const uint8_t* bytes, uint32_t count))                                          \
   /* A line for the operator's log, cut at 1 KiB; more than 64 lines a request are counted and dropped. */                      \
-  X(log, IMMEDIATE, int32_t, (uint32_t level, const uint8_t *text, uint32_t count))                                             \
+  X(log, IMMEDIATE, int32_t, (uint32_t level, const uint8_t* text, uint32_t count))                                             \
   /* Nanoseconds since the request began, monotonic. Returns the value itself. */                                               \
   X(clock_ns, IMMEDIATE, int64_t, (void))                                                                                       \
   /* Fills at most 4,096 bytes from the system's generator. */                                                                  \
   X(random, IMMEDIATE, int32_t, (uint8_t * destination, uint32_t count))                                                        \
   /* Ends the instance with enum realm_failure and a message for the caller (cut at 4 KiB). Does not return. */                 \
-  X(fail, IMMEDIATE, int32_t, (uint32_t failure, const uint8_t *message, uint32_t count))                                       \
+  X(fail, IMMEDIATE, int32_t, (uint32_t failure, const uint8_t* message, uint32_t count))                                       \
   /* Ends the instance and runs the same request again in a fresh one, which reads `note` (at most 256 bytes) back. It lets a   \
    * program try something that may trap, such as a template that raises, and go another way the second time. At most 4 times   \
    * a request, and only before the first emit; the limits of the request go on counting. Does not return. */                   \
-  X(restart, IMMEDIATE, int32_t, (const uint8_t *note, uint32_t count))                                                         \
+  X(restart, IMMEDIATE, int32_t, (const uint8_t* note, uint32_t count))                                                         \
   /* The note of the instance before this one; returns its length, 0 in the first instance. */                                  \
   X(restart_note, IMMEDIATE, int32_t, (uint8_t * destination, uint32_t capacity))                                               \
-  /* -- models ------------------------------------------------------------------------------------------------------------ */ \
+  /* -- models ------------------------------------------------------------------------------------------------------------ */  \
   /* Leases a model by name (empty: the host's default) and returns its handle. Suspends while it loads. */                     \
-  X(model_open, MAY_SUSPEND, int32_t, (const uint8_t *name, uint32_t count))                                                    \
+  X(model_open, MAY_SUSPEND, int32_t, (const uint8_t* name, uint32_t count))                                                    \
   X(model_close, IMMEDIATE, int32_t, (int32_t model))                                                                           \
-  X(model_info, IMMEDIATE, int32_t, (int32_t model, realm_model_info_t * info))                                                   \
+  X(model_info, IMMEDIATE, int32_t, (int32_t model, realm_model_info_t * info))                                                 \
   /* One of the model's texts; returns its length in bytes. */                                                                  \
-  X(model_text, IMMEDIATE, int32_t, (int32_t model, uint32_t which, uint8_t *destination, uint32_t capacity))                   \
+  X(model_text, IMMEDIATE, int32_t, (int32_t model, uint32_t which, uint8_t * destination, uint32_t capacity))                  \
   /* Text to token ids; returns how many. At most 1 MiB of text a call; its CPU time is the caller's. */                        \
   X(tokenize, IMMEDIATE, int32_t,                                                                                               \
-    (int32_t model, uint32_t flags, const uint8_t *text, uint32_t text_count, int32_t *tokens, uint32_t capacity))              \
+    (int32_t model, uint32_t flags, const uint8_t* text, uint32_t text_count, int32_t* tokens, uint32_t capacity))              \
   /* Token ids to bytes, which need not be whole UTF-8 characters; returns how many bytes. */                                   \
   X(detokenize, IMMEDIATE, int32_t,                                                                                             \
-    (int32_t model, uint32_t flags, const int32_t *tokens, uint32_t tokens_count, uint8_t *destination, uint32_t capacity))     \
+    (int32_t model, uint32_t flags, const int32_t* tokens, uint32_t tokens_count, uint8_t* destination, uint32_t capacity))     \
   /* enum realm_token_flags of one token id. */                                                                                 \
   X(token_flags, IMMEDIATE, int32_t, (int32_t model, int32_t token))                                                            \
-  /* -- sequences --------------------------------------------------------------------------------------------------------- */ \
+  /* -- sequences --------------------------------------------------------------------------------------------------------- */  \
   /* A new empty sequence; returns its handle. KV cells are reserved when it first computes. */                                 \
-  X(seq_open, IMMEDIATE, int32_t, (int32_t model, const realm_sequence_params_t *params))                                         \
+  X(seq_open, IMMEDIATE, int32_t, (int32_t model, const realm_sequence_params_t* params))                                       \
   X(seq_close, IMMEDIATE, int32_t, (int32_t sequence))                                                                          \
   /* Tokens as the program sees them: appended and taken, not what the host computed ahead. */                                  \
   X(seq_length, IMMEDIATE, int32_t, (int32_t sequence))                                                                         \
   /* Adds tokens at the end; what was computed ahead is dropped. Prefill begins with the first seq_next. */                     \
-  X(seq_append, IMMEDIATE, int32_t, (int32_t sequence, const int32_t *tokens, uint32_t count))                                  \
+  X(seq_append, IMMEDIATE, int32_t, (int32_t sequence, const int32_t* tokens, uint32_t count))                                  \
   /* Keeps the first `length` tokens. */                                                                                        \
   X(seq_truncate, IMMEDIATE, int32_t, (int32_t sequence, uint32_t length))                                                      \
-  X(seq_stats, IMMEDIATE, int32_t, (int32_t sequence, realm_sequence_stats_t * stats))                                            \
-  /* -- decoding ---------------------------------------------------------------------------------------------------------- */ \
+  X(seq_stats, IMMEDIATE, int32_t, (int32_t sequence, realm_sequence_stats_t * stats))                                          \
+  /* -- decoding ---------------------------------------------------------------------------------------------------------- */  \
   /* Declares how the next tokens are drawn, with additive biases for given token ids (at most 1,024). May be changed           \
    * between tokens; what was computed ahead under the old one is dropped. A new sequence samples greedily. */                  \
   X(seq_sampler, IMMEDIATE, int32_t,                                                                                            \
-    (int32_t sequence, const realm_sampler_params_t *params, const int32_t *bias_tokens, uint32_t bias_tokens_count,              \
-     const float *bias_values, uint32_t bias_values_count))                                                                     \
+    (int32_t sequence, const realm_sampler_params_t* params, const int32_t* bias_tokens, uint32_t bias_tokens_count,            \
+     const float* bias_values, uint32_t bias_values_count))                                                                     \
   /* The next sampled tokens, at least one, at most `capacity`, as many as the host has run ahead. Suspends until there is      \
    * one. REALM_CONTEXT_FULL when the sequence cannot grow. */                                                                  \
-  X(seq_next, MAY_SUSPEND, int32_t, (int32_t sequence, int32_t *tokens, uint32_t capacity))                                     \
+  X(seq_next, MAY_SUSPEND, int32_t, (int32_t sequence, int32_t * tokens, uint32_t capacity))                                    \
   /* Takes back the tokens from `position` on, and forbids `banned` as the next token there. The host rolls back; what          \
    * follows is what it would have been had the host never run ahead. A ban holds until a token is taken in its place: who      \
    * takes one and rejects it again names all that are banned there, not only the newest. */                                    \
-  X(seq_reject, IMMEDIATE, int32_t, (int32_t sequence, uint32_t position, const int32_t *banned, uint32_t count))
+  X(seq_reject, IMMEDIATE, int32_t, (int32_t sequence, uint32_t position, const int32_t* banned, uint32_t count))
 
 #ifdef __wasm__
 #define REALM_ABI_DECLARE(name, waits, result, parameters) \

@@ -37,7 +37,7 @@ boost::json::object greedy_equality(const Setup& setup) {
     uint32_t plain_count = 0;
     const std::string plain_text = text_until_end(*model, plain.at(0), plain_count);
     Collector collector;
-    auto generation = runtime->generate(realm, request({{"prompt", prompt}, {"temperature", 0}, {"max_tokens", new_tokens}}), collector);
+    auto generation = runtime->generate(realm, {request({{"prompt", prompt}, {"temperature", 0}, {"max_tokens", new_tokens}})}, collector);
     if (generation) collector.wait();
     const bool same = collector.text == plain_text && collector.stats.completion_tokens == plain_count;
     if (!same)

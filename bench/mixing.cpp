@@ -24,7 +24,7 @@ boost::json::object no_mixing(const Setup& setup) {
   for (int round = 0; round < rounds; ++round) {
     Collector answers[2];
     for (int i = 0; i < 2; ++i) {
-      if (!runtime->generate(realms[i], ask(secrets[i]), answers[i])) return {};
+      if (!runtime->generate(realms[i], {ask(secrets[i])}, answers[i])) return {};
     }
     for (int i = 0; i < 2; ++i) {
       answers[i].wait();

@@ -71,7 +71,7 @@ boost::json::object start_latency(const Setup& setup) {
     const auto realm = make_realm(*runtime, "realm-" + std::to_string(i));
     const auto created_ns = static_cast<double>(monotonic_ns() - began_ns);
     // An empty object is refused by the program itself: all that is measured here has happened by then.
-    if (!runtime->generate(realm, "{}", collector)) break;
+    if (!runtime->generate(realm, {"{}"}, collector)) break;
     collector.wait();
     to_first_instruction.push_back((created_ns + static_cast<double>(collector.stats.instance_start_ns)) / 1e3);
     runtime->close_realm(realm);

@@ -24,7 +24,7 @@ double through_guests(Guests& guests, uint32_t sequences) {
   for (uint32_t i = 0; i < sequences; ++i) {
     answers.push_back(std::make_unique<Collector>());
     const auto body = request({{"prompt", words(prompt_words, i)}, {"temperature", 0}, {"max_tokens", new_tokens}, {"ignore_eos", true}});
-    if (!guests.runtime->generate(guests.realms[i], body, *answers.back())) return 0;
+    if (!guests.runtime->generate(guests.realms[i], {body}, *answers.back())) return 0;
   }
   uint64_t tokens = 0;
   for (const auto& answer : answers) {

@@ -81,8 +81,25 @@ inline std::string read_request() {
   return body;
 }
 
+inline std::string request_text(enum realm_request_text which) {
+  std::string text(static_cast<size_t>(require(realm_request_text(which, nullptr, 0), "request")), '\0');
+  if (!text.empty()) realm_request_text(which, reinterpret_cast<uint8_t*>(text.data()), static_cast<uint32_t>(text.size()));
+  return text;
+}
+
+// Announces status and content of the answer to a request with a route; before the first emit.
+inline void respond(uint32_t status, realm_content content) { require(realm_respond(status, content), "respond"); }
+
 inline void emit(realm_emit_kind kind, std::string_view bytes) {
   require(realm_emit(kind, reinterpret_cast<const uint8_t*>(bytes.data()), static_cast<uint32_t>(bytes.size())), "emit");
+}
+
+// One server-sent event. The name may be empty; it has no line break.
+inline void emit_event(std::string_view name, std::string_view data) {
+  std::string event(name);
+  event += '\n';
+  event += data;
+  emit(REALM_EMIT_EVENT, event);
 }
 
 // A leased model.

@@ -101,7 +101,7 @@ class TemplateConformance : public ::testing::Test {
     request["eos_token"] = "</s>";
     request["adapt"] = adapt;
     Listener listener;
-    auto started = runtime_->generate(realm_, request.dump(), listener, "render");
+    auto started = runtime_->generate(realm_, {.body = request.dump(), .entry = "render"}, listener);
     EXPECT_TRUE(started) << started.error().message;
     return listener.wait();
   }

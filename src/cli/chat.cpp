@@ -96,7 +96,7 @@ class Chat {
       const std::string shown = printable(piece);
       return std::fwrite(shown.data(), 1, shown.size(), stdout) == shown.size() && std::fflush(stdout) == 0;
     });
-    auto generation = runtime_.generate(realm_, request_json(options_, history_), answer);
+    auto generation = runtime_.generate(realm_, {request_json(options_, history_)}, answer);
     if (!generation) {
       spinner.stop();
       history_.pop_back();
@@ -131,8 +131,7 @@ class Chat {
     cached_tokens_ += stats.cached_tokens;
     completion_tokens_ += stats.completion_tokens;
     std::fprintf(stderr, "[%u tokens, %.1f tokens/s, %.0f ms to the first, %u of %u prompt tokens reused%s]\n", stats.completion_tokens,
-                 answer.tokens_per_second(), answer.ttft_ms(), stats.cached_tokens, stats.prompt_tokens,
-                 result ? "" : ", stopped");
+                 answer.tokens_per_second(), answer.ttft_ms(), stats.cached_tokens, stats.prompt_tokens, result ? "" : ", stopped");
   }
 
   bool command(const std::string& text) {
@@ -180,12 +179,18 @@ class Chat {
       std::fprintf(stderr, "/set %s needs a number.\n", printable(name).c_str());
       return;
     }
-    if (name == "temperature") options_.temperature = number;
-    else if (name == "top_p") options_.top_p = number;
-    else if (name == "min_p") options_.min_p = number;
-    else if (name == "top_k") options_.top_k = static_cast<int64_t>(number);
-    else if (name == "max_tokens") options_.max_tokens = static_cast<int64_t>(number);
-    else if (name == "seed") options_.seed = static_cast<int64_t>(number);
+    if (name == "temperature")
+      options_.temperature = number;
+    else if (name == "top_p")
+      options_.top_p = number;
+    else if (name == "min_p")
+      options_.min_p = number;
+    else if (name == "top_k")
+      options_.top_k = static_cast<int64_t>(number);
+    else if (name == "max_tokens")
+      options_.max_tokens = static_cast<int64_t>(number);
+    else if (name == "seed")
+      options_.seed = static_cast<int64_t>(number);
     else {
       std::fprintf(stderr, "There is no setting %s; /help lists them.\n", printable(name).c_str());
       return;

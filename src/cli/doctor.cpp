@@ -92,7 +92,7 @@ void check_model(std::vector<Check>& checks, RunOptions options, Interrupts& int
   options.temperature = 0;
   Answer answer;
   auto realm = (*runtime)->create_realm("doctor", {});
-  auto generation = realm ? (*runtime)->generate(*realm, request_json(options, {{"user", "Say hello."}}), answer)
+  auto generation = realm ? (*runtime)->generate(*realm, {request_json(options, {{"user", "Say hello."}})}, answer)
                           : Result<runtime::GenerationHandle>(fail(std::move(realm)));
   if (!generation) {
     checks.push_back({"answer", false, generation.error().message});

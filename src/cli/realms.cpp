@@ -30,8 +30,8 @@ struct Totals {
   uint32_t failures = 0;
   double seconds = 0;
   double ttft_ms_median = 0;
-  uint64_t memory_bytes = 0;        // of the process, while all realms were answering
-  uint64_t memory_bytes_before = 0; // model loaded, no realm yet
+  uint64_t memory_bytes = 0;         // of the process, while all realms were answering
+  uint64_t memory_bytes_before = 0;  // model loaded, no realm yet
   double tokens_per_second() const { return seconds > 0 ? static_cast<double>(completion_tokens) / seconds : 0; }
   double memory_per_realm(size_t realms) const {
     return memory_bytes > memory_bytes_before ? static_cast<double>(memory_bytes - memory_bytes_before) / static_cast<double>(realms) : 0;
@@ -52,7 +52,7 @@ Result<void> start_tenants(runtime::Runtime& runtime, const RunOptions& options,
     RunOptions own = options;
     own.seed = options.seed.value_or(1) + static_cast<int64_t>(i);
     tenants[i].answer = std::make_unique<Answer>();
-    auto generation = runtime.generate(tenants[i].realm, request_json(own, messages), *tenants[i].answer);
+    auto generation = runtime.generate(tenants[i].realm, {request_json(own, messages)}, *tenants[i].answer);
     if (!generation) {
       tenants[i].answer.reset();
       return fail(std::move(generation));

@@ -44,7 +44,7 @@ int run_prompt(const RunOptions& options, Interrupts& interrupts) {
     out_is_gone = !(terminal ? write_out(printable(text)) : write_out(text));
     return !out_is_gone;
   });
-  auto generation = (*runtime)->generate(*realm, request_json(options, messages), answer);
+  auto generation = (*runtime)->generate(*realm, {request_json(options, messages)}, answer);
   if (!generation) return report(generation.error());
   interrupts.on_interrupt([&generation] { generation->cancel(); });
   const auto& result = answer.wait();

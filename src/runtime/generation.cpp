@@ -4,6 +4,7 @@
 #include <sys/random.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -61,24 +62,70 @@ int32_t status_of(const Error& error) {
 
 int32_t Generation::input_size(sandbox::HostCall&) {
   note_first_call();
-  return static_cast<int32_t>(request_.size());
+  return static_cast<int32_t>(request_.body.size());
 }
 
 int32_t Generation::input_read(sandbox::HostCall&, std::span<uint8_t> destination, uint32_t offset) {
   note_first_call();
-  if (offset > request_.size()) return REALM_INVALID_ARGUMENT;
-  const auto count = std::min(destination.size(), request_.size() - offset);
-  std::copy_n(request_.begin() + offset, count, destination.begin());
+  if (offset > request_.body.size()) return REALM_INVALID_ARGUMENT;
+  const auto count = std::min(destination.size(), request_.body.size() - offset);
+  std::copy_n(request_.body.begin() + offset, count, destination.begin());
   return static_cast<int32_t>(count);
 }
 
+int32_t Generation::request_text(sandbox::HostCall&, uint32_t which, std::span<uint8_t> destination) {
+  note_first_call();
+  switch (which) {
+    case REALM_REQUEST_ROUTE:
+      return fill(destination, request_.route);
+    case REALM_REQUEST_ID:
+      return fill(destination, request_.id);
+    default:
+      return REALM_INVALID_ARGUMENT;
+  }
+}
+
+int32_t Generation::respond(sandbox::HostCall&, uint32_t status, uint32_t content) {
+  const bool known = status >= 200 && status <= 599 && content >= REALM_CONTENT_JSON && content <= REALM_CONTENT_BYTES;
+  if (!known || status_ != 0 || emitted_bytes_ > 0) return REALM_INVALID_ARGUMENT;
+  status_ = static_cast<uint16_t>(status);
+  content_ = content;
+  return REALM_OK;
+}
+
+// Text and summary answer a native request, body and events one with a route, after respond().
+bool Generation::may_emit(uint32_t kind) const {
+  switch (kind) {
+    case REALM_EMIT_TEXT:
+    case REALM_EMIT_SUMMARY:
+      return status_ == 0 && !summary_emitted_;
+    case REALM_EMIT_BODY:
+      return status_ != 0 && content_ != REALM_CONTENT_EVENTS;
+    case REALM_EMIT_EVENT:
+      return status_ != 0 && content_ == REALM_CONTENT_EVENTS;
+    default:
+      return false;
+  }
+}
+
 EmitResult Generation::offer(uint32_t kind, std::string_view bytes) {
-  return kind == REALM_EMIT_TEXT ? listener_.on_text(bytes) : listener_.on_summary(bytes);
+  if (status_ != 0 && !std::exchange(head_delivered_, true)) listener_.on_head(status_, static_cast<Content>(content_));
+  switch (kind) {
+    case REALM_EMIT_TEXT:
+      return listener_.on_text(bytes);
+    case REALM_EMIT_SUMMARY:
+      return listener_.on_summary(bytes);
+    case REALM_EMIT_BODY:
+      return listener_.on_body(bytes);
+    default:
+      break;
+  }
+  const size_t name_end = std::min(bytes.find('\n'), bytes.size());
+  return listener_.on_event(bytes.substr(0, name_end), bytes.substr(std::min(name_end + 1, bytes.size())));
 }
 
 std::optional<int32_t> Generation::emit(sandbox::HostCall& call, uint32_t kind, std::span<const uint8_t> bytes) {
-  if (kind != REALM_EMIT_TEXT && kind != REALM_EMIT_SUMMARY) return REALM_INVALID_ARGUMENT;
-  if (summary_emitted_) return REALM_INVALID_ARGUMENT;
+  if (!may_emit(kind)) return REALM_INVALID_ARGUMENT;
   if (bytes.size() > realm_->limits.emitted_bytes_max - emitted_bytes_) return REALM_LIMIT;
   EmitResult result = offer(kind, as_text(bytes));
   if (result == EmitResult::full) {

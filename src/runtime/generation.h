@@ -31,8 +31,8 @@ constexpr uint32_t random_bytes_max = 4'096;
 
 class Generation : public std::enable_shared_from_this<Generation> {
  public:
-  Generation(std::shared_ptr<RealmState> realm, std::string request, std::string entry, GenerationListener& listener,
-             ModelLookup& models, sandbox::Sandbox& sandbox, std::shared_ptr<const sandbox::Program> program);
+  Generation(std::shared_ptr<RealmState> realm, Request request, GenerationListener& listener, ModelLookup& models,
+             sandbox::Sandbox& sandbox, std::shared_ptr<const sandbox::Program> program);
 
   // Starts the first instance. After success the listener's on_end will be called.
   Result<void> start();
@@ -43,6 +43,8 @@ class Generation : public std::enable_shared_from_this<Generation> {
   int32_t input_size(sandbox::HostCall& call);
   int32_t input_read(sandbox::HostCall& call, std::span<uint8_t> destination, uint32_t offset);
   std::optional<int32_t> emit(sandbox::HostCall& call, uint32_t kind, std::span<const uint8_t> bytes);
+  int32_t request_text(sandbox::HostCall& call, uint32_t which, std::span<uint8_t> destination);
+  int32_t respond(sandbox::HostCall& call, uint32_t status, uint32_t content);
   int32_t log(sandbox::HostCall& call, uint32_t level, std::span<const uint8_t> text);
   int64_t clock_ns(sandbox::HostCall& call);
   int32_t random(sandbox::HostCall& call, std::span<uint8_t> destination);
@@ -66,8 +68,8 @@ class Generation : public std::enable_shared_from_this<Generation> {
   int32_t seq_truncate(sandbox::HostCall& call, int32_t sequence, uint32_t length);
   int32_t seq_stats(sandbox::HostCall& call, int32_t sequence, realm_sequence_stats_t& stats);
   // -- decoding
-  int32_t seq_sampler(sandbox::HostCall& call, int32_t sequence, const realm_sampler_params_t& params,
-                      std::span<const int32_t> bias_tokens, std::span<const float> bias_values);
+  int32_t seq_sampler(sandbox::HostCall& call, int32_t sequence, const realm_sampler_params_t& params, std::span<const int32_t> bias_tokens,
+                      std::span<const float> bias_values);
   std::optional<int32_t> seq_next(sandbox::HostCall& call, int32_t sequence, std::span<int32_t> tokens);
   int32_t seq_reject(sandbox::HostCall& call, int32_t sequence, uint32_t position, std::span<const int32_t> banned);
 
@@ -94,12 +96,12 @@ class Generation : public std::enable_shared_from_this<Generation> {
   void finish(Result<void> result);
   Result<void> result_of(const sandbox::Outcome& outcome) const;
   void count(const OpenSequence& sequence);
+  bool may_emit(uint32_t kind) const;
   EmitResult offer(uint32_t kind, std::string_view bytes);
   void note_first_call();
 
   const std::shared_ptr<RealmState> realm_;
-  const std::string request_;
-  const std::string entry_;
+  const Request request_;
   GenerationListener& listener_;
   ModelLookup& models_;
   sandbox::Sandbox& sandbox_;
@@ -114,6 +116,9 @@ class Generation : public std::enable_shared_from_this<Generation> {
   uint32_t log_lines_ = 0;
   uint64_t emitted_bytes_ = 0;
   bool summary_emitted_ = false;
+  uint16_t status_ = 0;  // of respond(); 0: not called
+  uint32_t content_ = 0;
+  bool head_delivered_ = false;
 
   std::mutex mutex_;
   sandbox::InstanceHandle instance_;  // guarded

@@ -1,5 +1,6 @@
 // A request from generate() to on_end(): instances, restarts, outcome, counts.
 #include <algorithm>
+#include <utility>
 
 #include "base/clock.h"
 #include "runtime/generation.h"
@@ -19,11 +20,10 @@ Generation::OpenSequence::~OpenSequence() {
   if (realm) realm->kv_tokens_reserved.fetch_sub(kv_tokens, std::memory_order_relaxed);
 }
 
-Generation::Generation(std::shared_ptr<RealmState> realm, std::string request, std::string entry, GenerationListener& listener,
-                       ModelLookup& models, sandbox::Sandbox& sandbox, std::shared_ptr<const sandbox::Program> program)
+Generation::Generation(std::shared_ptr<RealmState> realm, Request request, GenerationListener& listener, ModelLookup& models,
+                       sandbox::Sandbox& sandbox, std::shared_ptr<const sandbox::Program> program)
     : realm_(std::move(realm)),
       request_(std::move(request)),
-      entry_(std::move(entry)),
       listener_(listener),
       models_(models),
       sandbox_(sandbox),
@@ -57,7 +57,7 @@ Result<void> Generation::start_instance() {
   const auto used_wall_ms = static_cast<uint32_t>((monotonic_ns() - began_ns_) / 1'000'000);
   options.limits.cpu_ms_max -= std::min(used_cpu_ms, options.limits.cpu_ms_max - 1);
   options.limits.wall_ms_max -= std::min(used_wall_ms, options.limits.wall_ms_max - 1);
-  options.entry = entry_;
+  options.entry = request_.entry;
   options.host = this;
   options.on_end = [self = shared_from_this()](sandbox::Outcome&& outcome) { self->instance_ended(std::move(outcome)); };
   auto started = sandbox_.start(program_, std::move(options));
@@ -102,6 +102,7 @@ void Generation::instance_ended(sandbox::Outcome&& outcome) {
   if (outcome.kind == sandbox::OutcomeKind::ended_by_host && outcome.end.code == end_code_restart) {
     note_ = std::move(outcome.end.message);
     ++restarts_;
+    status_ = 0;
     auto started = start_instance();
     if (!started) finish(std::move(started));
     return;
@@ -110,6 +111,8 @@ void Generation::instance_ended(sandbox::Outcome&& outcome) {
 }
 
 void Generation::finish(Result<void> result) {
+  // An answer without a body has a head all the same.
+  if (result && status_ != 0 && !std::exchange(head_delivered_, true)) listener_.on_head(status_, static_cast<Content>(content_));
   stats_.wall_ns = static_cast<uint64_t>(monotonic_ns() - began_ns_);
   {
     std::lock_guard lock(realm_->mutex);
@@ -131,11 +134,9 @@ Result<void> Generation::result_of(const sandbox::Outcome& outcome) const {
       return realm::fail(ErrorCode::program_failed,
                          "the program used up its " + std::to_string(limits.memory_bytes_max >> 20) + " MiB of memory");
     case OutcomeKind::cpu_exceeded:
-      return realm::fail(ErrorCode::program_failed,
-                         "the program used up its " + std::to_string(limits.cpu_ms_max) + " ms of CPU time");
+      return realm::fail(ErrorCode::program_failed, "the program used up its " + std::to_string(limits.cpu_ms_max) + " ms of CPU time");
     case OutcomeKind::wall_exceeded:
-      return realm::fail(ErrorCode::deadline_exceeded,
-                         "the request took longer than its " + std::to_string(limits.wall_ms_max) + " ms");
+      return realm::fail(ErrorCode::deadline_exceeded, "the request took longer than its " + std::to_string(limits.wall_ms_max) + " ms");
     case OutcomeKind::cancelled:
       return realm::fail(ErrorCode::cancelled, "the request was cancelled");
     case OutcomeKind::refused:
@@ -144,11 +145,16 @@ Result<void> Generation::result_of(const sandbox::Outcome& outcome) const {
       break;
   }
   switch (outcome.end.code) {
-    case REALM_FAIL_BAD_REQUEST: return realm::fail(ErrorCode::invalid_argument, outcome.end.message);
-    case REALM_FAIL_CONTEXT_EXCEEDED: return realm::fail(ErrorCode::context_exceeded, outcome.end.message);
-    case REALM_FAIL_MODEL_NOT_FOUND: return realm::fail(ErrorCode::not_found, outcome.end.message);
-    case REALM_FAIL_UNAVAILABLE: return realm::fail(ErrorCode::unavailable, outcome.end.message);
-    default: return realm::fail(ErrorCode::program_failed, outcome.end.message);
+    case REALM_FAIL_BAD_REQUEST:
+      return realm::fail(ErrorCode::invalid_argument, outcome.end.message);
+    case REALM_FAIL_CONTEXT_EXCEEDED:
+      return realm::fail(ErrorCode::context_exceeded, outcome.end.message);
+    case REALM_FAIL_MODEL_NOT_FOUND:
+      return realm::fail(ErrorCode::not_found, outcome.end.message);
+    case REALM_FAIL_UNAVAILABLE:
+      return realm::fail(ErrorCode::unavailable, outcome.end.message);
+    default:
+      return realm::fail(ErrorCode::program_failed, outcome.end.message);
   }
 }
 

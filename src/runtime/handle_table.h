@@ -78,8 +78,8 @@ class HandleTable {
   };
 
   static int32_t encode(uint32_t index, const Slot& slot) {
-    return static_cast<int32_t>(slot.generation << (index_bits + kind_bits) |
-                                static_cast<uint32_t>(slot.value.index()) << index_bits | index);
+    return static_cast<int32_t>(slot.generation << (index_bits + kind_bits) | static_cast<uint32_t>(slot.value.index()) << index_bits |
+                                index);
   }
 
   uint32_t handles_max_;

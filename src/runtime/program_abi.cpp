@@ -14,7 +14,7 @@ std::vector<sandbox::HostFunction> program_abi_functions() {
   constexpr bool IMMEDIATE = false;
   constexpr bool MAY_SUSPEND = true;
   std::vector<sandbox::HostFunction> functions;
-#define REALM_BIND(name, waits, result, parameters)                                                             \
+#define REALM_BIND(name, waits, result, parameters)                                                            \
   functions.push_back(sandbox::host_function<&Generation::name, declared::name, REALM_FAULT>("realm", #name)); \
   static_assert(sandbox::detail::Bind<&Generation::name, declared::name, REALM_FAULT>::may_suspend == (waits), \
                 #name ": the table and the method disagree on suspending");

@@ -19,7 +19,7 @@ struct RealmState {
   engine::FlowId flow = 0;  // never given out twice, so a realm opened again under the same name finds nothing of the old one
 
   std::mutex mutex;
-  bool closed = false;                                                     // guarded
+  bool closed = false;                                                    // guarded
   std::unordered_map<const Generation*, std::weak_ptr<Generation>> live;  // guarded
 
   std::atomic<uint64_t> kv_tokens_reserved{0};  // tokens_max of the open sequences

@@ -48,8 +48,8 @@ Result<void> check_abi_version(const sandbox::Program& program, const std::files
                                               std::to_string(REALM_ABI_VERSION) + "; use the realm.wasm that came with it");
     }
   }
-  return fail(ErrorCode::unsupported, "program " + file.string() + ": not a Realm program (it does not export " +
-                                          std::string(abi_marker) + ")");
+  return fail(ErrorCode::unsupported,
+              "program " + file.string() + ": not a Realm program (it does not export " + std::string(abi_marker) + ")");
 }
 
 Result<void> check_realm(const std::string& id, const RealmLimits& limits) {
@@ -78,9 +78,9 @@ struct Runtime::Impl : ModelLookup {
 
   mutable std::mutex mutex;
   std::map<std::string, std::shared_ptr<LoadedModel>, std::less<>> models;  // guarded
-  std::string default_model;                                               // guarded
-  std::map<std::string, std::shared_ptr<RealmState>, std::less<>> realms;  // guarded
-  engine::FlowId last_flow = 0;                                            // guarded
+  std::string default_model;                                                // guarded
+  std::map<std::string, std::shared_ptr<RealmState>, std::less<>> realms;   // guarded
+  engine::FlowId last_flow = 0;                                             // guarded
 
   std::unique_ptr<sandbox::Sandbox> sandbox;
   std::shared_ptr<const sandbox::Program> program;
@@ -178,15 +178,13 @@ void Runtime::close_realm(RealmHandle realm) {
   if (realm) impl_->close(*realm.state_);
 }
 
-Result<GenerationHandle> Runtime::generate(const RealmHandle& realm, std::string request, GenerationListener& listener,
-                                           std::string entry) {
+Result<GenerationHandle> Runtime::generate(const RealmHandle& realm, Request request, GenerationListener& listener) {
   if (!realm) return fail(ErrorCode::invalid_argument, "no realm given");
-  if (request.size() > realm.state_->limits.request_bytes_max) {
-    return fail(ErrorCode::invalid_argument, "the request has " + std::to_string(request.size()) + " bytes, realm " + realm.id() +
+  if (request.body.size() > realm.state_->limits.request_bytes_max) {
+    return fail(ErrorCode::invalid_argument, "the request has " + std::to_string(request.body.size()) + " bytes, realm " + realm.id() +
                                                  " may send " + std::to_string(realm.state_->limits.request_bytes_max));
   }
-  auto generation = std::make_shared<Generation>(realm.state_, std::move(request), std::move(entry), listener, *impl_, *impl_->sandbox,
-                                                 impl_->program);
+  auto generation = std::make_shared<Generation>(realm.state_, std::move(request), listener, *impl_, *impl_->sandbox, impl_->program);
   if (auto started = generation->start(); !started) return fail(std::move(started));
   return GenerationHandle(std::move(generation));
 }

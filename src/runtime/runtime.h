@@ -24,21 +24,21 @@ struct RealmState;
 
 struct RuntimeOptions {
   sandbox::SandboxOptions sandbox;
-  engine::SchedulerOptions scheduler;   // for each model loaded
-  uint32_t compute_threads = 0;         // 0: physical cores
+  engine::SchedulerOptions scheduler;  // for each model loaded
+  uint32_t compute_threads = 0;        // 0: physical cores
   uint32_t realms_max = 10'000;
-  std::filesystem::path program;        // realm.wasm
+  std::filesystem::path program;  // realm.wasm
 };
 
 struct RealmLimits {
-  double weight = 1;                        // share of the device against other realms; 0.001 to 1,000
+  double weight = 1;  // share of the device against other realms; 0.001 to 1,000
   uint32_t concurrent_requests_max = 64;
-  uint32_t kv_tokens_max = 0;               // of all its live sequences together; 0: what the model's cache has
-  uint32_t handles_max = 256;               // models and sequences that one instance may hold open
+  uint32_t kv_tokens_max = 0;  // of all its live sequences together; 0: what the model's cache has
+  uint32_t handles_max = 256;  // models and sequences that one instance may hold open
   uint64_t request_bytes_max = 4ull << 20;
-  uint64_t emitted_bytes_max = 64ull << 20; // of one request
-  uint32_t queue_deadline_ms = 60'000;      // waiting for admission to the batch
-  bool keep_prefixes = true;                // later requests of this realm reuse KV of earlier ones
+  uint64_t emitted_bytes_max = 64ull << 20;  // of one request
+  uint32_t queue_deadline_ms = 60'000;       // waiting for admission to the batch
+  bool keep_prefixes = true;                 // later requests of this realm reuse KV of earlier ones
   sandbox::InstanceLimits instance;
 };
 
@@ -55,7 +55,7 @@ struct GenerationStats {
   uint64_t wall_ns = 0;
   uint64_t guest_cpu_ns = 0;
   uint64_t guest_memory_bytes = 0;
-  uint64_t instance_start_ns = 0;       // generate() to the guest's first host call
+  uint64_t instance_start_ns = 0;  // generate() to the guest's first host call
 };
 
 enum class EmitResult {
@@ -64,12 +64,27 @@ enum class EmitResult {
   gone,  // nobody listens any more: the program is told REALM_CANCELLED
 };
 
+enum class Content : uint8_t { json = 1, events, text, bytes };  // enum realm_content
+
+// What a client asked for. The runtime reads none of it.
+struct Request {
+  std::string body;
+  std::string route = {};        // "POST /v1/chat/completions"; empty: the native request of docs/programs.md
+  std::string id = {};           // 1 to 128 characters of [A-Za-z0-9._-]; may be empty without a route
+  std::string entry = "handle";  // the exported function to run, `() -> i32`
+};
+
 // What a request does, from the host's view. Called on worker threads, one call at a time for one request.
 class GenerationListener {
  public:
   virtual ~GenerationListener() = default;
   virtual EmitResult on_text(std::string_view utf8) = 0;
   virtual EmitResult on_summary(std::string_view json) = 0;
+  // Of a request with a route: first the head, once, then pieces of the body or whole events. Who listens to native requests only
+  // need not override them: the program is told that nobody listens.
+  virtual void on_head(uint16_t, Content) {}
+  virtual EmitResult on_body(std::string_view) { return EmitResult::gone; }
+  virtual EmitResult on_event(std::string_view, std::string_view) { return EmitResult::gone; }  // name, data
   // Exactly once, last. The error is the program's `fail`, a limit, a cancellation or a fault of the host.
   virtual void on_end(Result<void> result, const GenerationStats& stats) = 0;
 };
@@ -121,11 +136,9 @@ class Runtime {
   Result<RealmHandle> create_realm(std::string id, const RealmLimits& limits);
   void close_realm(RealmHandle realm);  // cancels its requests, forgets its cached prefixes
 
-  // Runs the program on one request (docs/programs.md: a JSON object). The listener must live until on_end has returned. Any thread.
-  // `entry`: the exported function to run, `() -> i32`.
+  // Runs the program on one request. The listener must live until on_end has returned. Any thread.
   // Fails at once for a full sandbox, a request over the realm's limits, a closed realm.
-  Result<GenerationHandle> generate(const RealmHandle& realm, std::string request, GenerationListener& listener,
-                                    std::string entry = "handle");
+  Result<GenerationHandle> generate(const RealmHandle& realm, Request request, GenerationListener& listener);
 
   std::vector<LoadedModelInfo> models() const;
   sandbox::SandboxStats sandbox_stats() const;

@@ -90,7 +90,7 @@ class RuntimeTest : public ::testing::Test {
     return *made;
   }
   static void ask(const RealmHandle& realm, const std::string& request, Answer& answer) {
-    auto started = runtime_->generate(realm, request, answer);
+    auto started = runtime_->generate(realm, {request}, answer);
     ASSERT_TRUE(started) << started.error().message;
     answer.wait();
   }
@@ -146,7 +146,7 @@ TEST_F(RuntimeTest, NoTextOfOneRealmAppearsInAnother) {
     for (int i = 0; i < 2; ++i) {
       const std::string request = std::string(R"({"messages": [{"role": "system", "content": "The secret word is )") + words[i] +
                                   R"(. Repeat it."}, {"role": "user", "content": "What is the secret word?"}], "max_tokens": 16})";
-      ASSERT_TRUE(runtime_->generate(realms[i], request, answers[i]));
+      ASSERT_TRUE(runtime_->generate(realms[i], {request}, answers[i]));
     }
     for (int i = 0; i < 2; ++i) {
       answers[i].wait();
@@ -193,7 +193,7 @@ TEST_F(RuntimeTest, BadRequestsNameTheField) {
 
 TEST_F(RuntimeTest, CancelLeavesTheBatch) {
   Answer answer;
-  auto generation = runtime_->generate(realm(), chat("Tell a long story", R"("ignore_eos": true)"), answer);
+  auto generation = runtime_->generate(realm(), {chat("Tell a long story", R"("ignore_eos": true)")}, answer);
   ASSERT_TRUE(generation);
   while (answer.pieces == 0) std::this_thread::yield();
   generation->cancel();
@@ -213,7 +213,7 @@ TEST_F(RuntimeTest, ListenerThatIsGoneEndsTheRequest) {
 TEST_F(RuntimeTest, FullListenerSuspendsUntilResumed) {
   Answer answer;
   answer.refuse_next();
-  auto generation = runtime_->generate(realm(), chat("Hello"), answer);
+  auto generation = runtime_->generate(realm(), {chat("Hello")}, answer);
   ASSERT_TRUE(generation);
   while (!answer.ended()) {
     generation->resume();
@@ -226,12 +226,12 @@ TEST_F(RuntimeTest, FullListenerSuspendsUntilResumed) {
 TEST_F(RuntimeTest, CloseRealmEndsItsRequests) {
   const RealmHandle mine = realm();
   Answer answer, late;
-  ASSERT_TRUE(runtime_->generate(mine, chat("Tell a long story", R"("ignore_eos": true)"), answer));
+  ASSERT_TRUE(runtime_->generate(mine, {chat("Tell a long story", R"("ignore_eos": true)")}, answer));
   while (answer.pieces == 0) std::this_thread::yield();
   runtime_->close_realm(mine);
   answer.wait();
   EXPECT_EQ(answer.result.error().code, ErrorCode::cancelled);
-  EXPECT_EQ(runtime_->generate(mine, chat("Hello"), late).error().code, ErrorCode::unavailable);
+  EXPECT_EQ(runtime_->generate(mine, {chat("Hello")}, late).error().code, ErrorCode::unavailable);
 }
 
 TEST_F(RuntimeTest, LimitsOfARealmAreKept) {
@@ -241,12 +241,12 @@ TEST_F(RuntimeTest, LimitsOfARealmAreKept) {
   limits.kv_tokens_max = 100;
   const RealmHandle mine = realm(limits);
   Answer first, second, large, hungry;
-  EXPECT_EQ(runtime_->generate(mine, std::string(401, ' '), large).error().code, ErrorCode::invalid_argument);
+  EXPECT_EQ(runtime_->generate(mine, {std::string(401, ' ')}, large).error().code, ErrorCode::invalid_argument);
   ask(mine, chat("Hello", R"("max_tokens": 200)"), hungry);
   EXPECT_FALSE(hungry.result) << "200 tokens do not fit into 100";
-  auto running = runtime_->generate(mine, chat("Tell a story", R"("max_tokens": 50, "ignore_eos": true)"), first);
+  auto running = runtime_->generate(mine, {chat("Tell a story", R"("max_tokens": 50, "ignore_eos": true)")}, first);
   ASSERT_TRUE(running);
-  EXPECT_EQ(runtime_->generate(mine, chat("Hello"), second).error().code, ErrorCode::resource_exhausted);
+  EXPECT_EQ(runtime_->generate(mine, {chat("Hello")}, second).error().code, ErrorCode::resource_exhausted);
   running->cancel();
   first.wait();
 }
@@ -317,7 +317,7 @@ TEST_F(RuntimeTest, HostileArgumentsOfEveryFunctionAreContained) {
     limits.instance.wall_ms_max = 5'000;
     Answer answer;
     auto realm = (*hostile)->create_realm("hostile", limits);
-    ASSERT_TRUE((*hostile)->generate(*realm, "{}", answer)) << function.name;
+    ASSERT_TRUE((*hostile)->generate(*realm, {"{}"}, answer)) << function.name;
     answer.wait();
     // `fail` and `restart` may end the program; everything else gives an answer and lets it go on.
     if (function.name != "fail" && function.name != "restart") {
@@ -349,7 +349,7 @@ TEST_F(RuntimeTest, GuessedHandlesAllLookTheSame) {
   auto guessing = Runtime::create(options(program));
   ASSERT_TRUE(guessing) << guessing.error().message;
   Answer answer;
-  ASSERT_TRUE((*guessing)->generate(*(*guessing)->create_realm("guessing", {}), "", answer));
+  ASSERT_TRUE((*guessing)->generate(*(*guessing)->create_realm("guessing", {}), {""}, answer));
   answer.wait();
   EXPECT_TRUE(answer.result) << answer.result.error().message;
   unlink(program.c_str());
@@ -363,7 +363,7 @@ TEST_F(RuntimeTest, ProgramThatRestartsForEverIsEnded) {
   auto restarting = Runtime::create(options(program));
   ASSERT_TRUE(restarting) << restarting.error().message;
   Answer answer;
-  ASSERT_TRUE((*restarting)->generate(*(*restarting)->create_realm("restarting", {}), "", answer));
+  ASSERT_TRUE((*restarting)->generate(*(*restarting)->create_realm("restarting", {}), {""}, answer));
   answer.wait();
   ASSERT_FALSE(answer.result);
   EXPECT_EQ(answer.result.error().message, "the program returned -4") << "the fifth restart is refused with REALM_LIMIT";
