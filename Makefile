@@ -8,6 +8,8 @@ cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/realm
 jobs ?= $(shell nproc)
 CMAKE_FLAGS ?=
 PROMPT ?= Write a short poem about a lighthouse keeper who befriends a whale.
+# The bundled model is a very small one: cool and without repetition it does best.
+RUN_FLAGS ?= --max-tokens 200 --temp 0.2 --repeat-penalty 1.1 --seed 2
 fetch_model = python3 tools/fetch_model.py
 
 # What the tests need besides the build: the small model, a tiny made one, the chat templates.
@@ -34,7 +36,7 @@ endef
 
 run: build ## build everything, fetch a small model and ask it something (PROMPT="...")
 	@model=$$($(fetch_model))
-	$(release)/realm run --model "$$model" "$(PROMPT)"
+	$(release)/realm run --model "$$model" $(RUN_FLAGS) "$(PROMPT)"
 
 build: bootstrap ## build the release into build/release
 	@$(call compile,release)

@@ -2,12 +2,16 @@
 //
 // Each turn sends the whole history; the realm's cached prefix makes sure that only what is new is computed.
 #include <editline/readline.h>
+#include <termios.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <boost/json.hpp>
 #include <charconv>
+#include <clocale>
 #include <cstdio>
 #include <cstdlib>
+#include <sstream>
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -35,6 +39,7 @@ class Chat {
  public:
   Chat(RunOptions options, runtime::Runtime& runtime, runtime::RealmHandle realm, Interrupts& interrupts)
       : options_(std::move(options)), runtime_(runtime), realm_(std::move(realm)), interrupts_(interrupts) {
+    terminal_known_ = tcgetattr(STDIN_FILENO, &terminal_) == 0;
     clear();
   }
 
@@ -61,7 +66,11 @@ class Chat {
 
   // One line, or a block between """; false at the end of input.
   bool read_message(std::string& text) {
-    interrupts_.on_interrupt(nullptr);  // at an empty prompt Ctrl-C leaves
+    // At a prompt Ctrl-C leaves. The line editor has the terminal in a mode of its own then.
+    interrupts_.on_interrupt([this] {
+      if (terminal_known_) tcsetattr(STDIN_FILENO, TCSANOW, &terminal_);
+      _exit(exit_interrupted);
+    });
     if (!read_line(">>> ", text)) return false;
     if (!text.starts_with(block_quote)) {
       if (!text.empty()) add_history(text.c_str());
@@ -173,29 +182,32 @@ class Chat {
       std::fprintf(stderr, "system is set; the conversation begins anew.\n");
       return;
     }
-    double number = 0;
+    const bool known = set_number<double>("temperature", options_.temperature, name, value, 0, 100) ||
+                       set_number<double>("top_p", options_.top_p, name, value, 1e-6, 1) ||
+                       set_number<double>("min_p", options_.min_p, name, value, 0, 1) ||
+                       set_number<int64_t>("top_k", options_.top_k, name, value, 0, 1 << 30) ||
+                       set_number<int64_t>("max_tokens", options_.max_tokens, name, value, 1, 1 << 24) ||
+                       set_number<int64_t>("seed", options_.seed, name, value, INT64_MIN, INT64_MAX);
+    if (!known) std::fprintf(stderr, "There is no setting %s; /help lists them.\n", printable(name).c_str());
+  }
+
+  // False when the setting is another one; otherwise it is set, or the user has been told why not.
+  template <class T>
+  static bool set_number(std::string_view this_name, std::optional<T>& setting, std::string_view name, const std::string& value, T low,
+                         T high) {
+    if (name != this_name) return false;
+    T number{};
     const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
-    if (error != std::errc() || end != value.data() + value.size()) {
-      std::fprintf(stderr, "/set %s needs a number.\n", printable(name).c_str());
-      return;
+    if (error != std::errc() || end != value.data() + value.size() || !(number >= low && number <= high)) {
+      std::ostringstream range;
+      range << low << " to " << high;
+      std::fprintf(stderr, "%s must be %s %s.\n", this_name.data(), std::is_integral_v<T> ? "a whole number," : "a number,",
+                   range.str().c_str());
+      return true;
     }
-    if (name == "temperature")
-      options_.temperature = number;
-    else if (name == "top_p")
-      options_.top_p = number;
-    else if (name == "min_p")
-      options_.min_p = number;
-    else if (name == "top_k")
-      options_.top_k = static_cast<int64_t>(number);
-    else if (name == "max_tokens")
-      options_.max_tokens = static_cast<int64_t>(number);
-    else if (name == "seed")
-      options_.seed = static_cast<int64_t>(number);
-    else {
-      std::fprintf(stderr, "There is no setting %s; /help lists them.\n", printable(name).c_str());
-      return;
-    }
-    std::fprintf(stderr, "%s is %s.\n", name.c_str(), value.c_str());
+    setting = number;
+    std::fprintf(stderr, "%s is %s.\n", this_name.data(), value.c_str());
+    return true;
   }
 
   RunOptions options_;
@@ -203,6 +215,8 @@ class Chat {
   runtime::RealmHandle realm_;
   Interrupts& interrupts_;
   std::vector<Message> history_;
+  termios terminal_{};
+  bool terminal_known_ = false;
   std::atomic<bool> leaving_{false};
   uint64_t turns_ = 0;
   uint64_t prompt_tokens_ = 0;
@@ -213,6 +227,8 @@ class Chat {
 }  // namespace
 
 int run_chat(RunOptions options, Interrupts& interrupts) {
+  // The line editor needs to know that characters may be several bytes.
+  if (std::setlocale(LC_CTYPE, "") == nullptr || MB_CUR_MAX == 1) std::setlocale(LC_CTYPE, "C.UTF-8");
   auto runtime = start_runtime(options, 1, interrupts);
   if (!runtime) return report(runtime.error());
   auto realm = (*runtime)->create_realm("default", {});

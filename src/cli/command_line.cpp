@@ -11,10 +11,7 @@
 
 #include "cli/commands.h"
 #include "cli/terminal.h"
-
-#ifndef REALM_VERSION
-#define REALM_VERSION "0.1.0"
-#endif
+#include "cli/version.h"
 
 namespace realm::cli {
 namespace {
@@ -107,7 +104,7 @@ int run(RunOptions& options, Interrupts& interrupts) {
 
 int parse_and_run(int argc, char** argv) {
   CLI::App app("Realm: many customers' language model work on one machine, each sealed in WebAssembly.", "realm");
-  app.set_version_flag("--version", "realm " REALM_VERSION);
+  app.set_version_flag("--version", std::string("realm ") + version);
   app.require_subcommand(1);
   app.footer("Try: realm run \"Why is the sky blue?\"");
   RunOptions options;

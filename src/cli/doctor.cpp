@@ -1,4 +1,6 @@
 // `realm doctor`: is everything here that is needed, and does it do what it should.
+#include <sys/utsname.h>
+
 #include <boost/json.hpp>
 #include <cstdio>
 #include <future>
@@ -10,6 +12,7 @@
 #include "cli/engine_start.h"
 #include "cli/paths.h"
 #include "cli/terminal.h"
+#include "cli/version.h"
 #include "engine/backend.h"
 
 namespace realm::cli {
@@ -61,6 +64,10 @@ void check_sandbox(std::vector<Check>& checks) {
 }
 
 void check_machine(std::vector<Check>& checks, const RunOptions& options) {
+  utsname system{};
+  uname(&system);
+  checks.push_back(
+      {"version", true, std::string("realm ") + version + ", " + system.sysname + " " + system.release + " " + system.machine});
   engine::start_backends();
   checks.push_back({"cpu", true, std::to_string(engine::physical_cores()) + " cores, kernels " + engine::cpu_kernels_description()});
   std::string devices;

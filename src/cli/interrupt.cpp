@@ -11,15 +11,16 @@
 #include <mutex>
 #include <thread>
 
+#include "cli/terminal.h"
+
 namespace realm::cli {
 namespace {
-
-constexpr int exit_interrupted = 130;
 
 sigset_t interrupt_set() {
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, SIGINT);
+  sigaddset(&set, SIGTERM);
   return set;
 }
 

@@ -1,4 +1,4 @@
-// Ctrl-C, as something to ask and to be told about. The handler only counts; a thread that waits for the signal does the rest.
+// Ctrl-C and SIGTERM, as something to ask and to be told about. The handler only counts; a thread that waits for the signal does the rest.
 #pragma once
 
 #include <functional>
@@ -6,7 +6,8 @@
 
 namespace realm::cli {
 
-// Takes SIGINT over for as long as it lives; one at a time. Make it before other threads, so that they all leave the signal to it.
+// Takes SIGINT and SIGTERM over for as long as it lives; one at a time. Make it before other threads, so that they all leave the signal to
+// it.
 class Interrupts {
  public:
   Interrupts();
@@ -14,7 +15,7 @@ class Interrupts {
   Interrupts(const Interrupts&) = delete;
   Interrupts& operator=(const Interrupts&) = delete;
 
-  // `action` runs on the waiting thread at each Ctrl-C; null: the process ends with 130, as it would by itself.
+  // `action` runs on the waiting thread at each signal; null: the process ends with 130, as it would by itself.
   void on_interrupt(std::function<void()> action);
 
  private:

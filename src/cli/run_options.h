@@ -27,8 +27,8 @@ struct RunOptions {
   std::vector<std::string> stop;
   uint32_t context_tokens = 0;  // 0: the scheduler's default
   uint32_t threads = 0;
-  uint32_t realms = 0;          // 0: not asked for
-  bool raw = false;             // the prompt as it is, without the chat template
+  uint32_t realms = 0;  // 0: not asked for
+  bool raw = false;     // the prompt as it is, without the chat template
   bool ignore_eos = false;
   bool json = false;
   bool verbose = false;

@@ -11,6 +11,7 @@
 namespace realm::cli {
 
 constexpr int exit_failure = 1;
+constexpr int exit_interrupted = 130;  // what a shell shows of a process that Ctrl-C ended
 constexpr int exit_usage = 2;
 
 bool stdin_is_terminal();

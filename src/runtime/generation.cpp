@@ -163,10 +163,30 @@ int32_t Generation::random(sandbox::HostCall&, std::span<uint8_t> destination) {
 
 // -- models
 
-std::optional<int32_t> Generation::model_open(sandbox::HostCall&, std::span<const uint8_t> name) {
+std::optional<int32_t> Generation::model_open(sandbox::HostCall& call, std::span<const uint8_t> name) {
   note_first_call();
-  auto loaded = models_.find_model(as_text(name));
-  if (!loaded) return REALM_NOT_FOUND;
+  if (!opening_) {
+    opening_ = std::make_shared<OpeningModel>();
+    models_.open_model(as_text(name), *realm_, [opening = opening_, waker = call.waker()](Result<std::shared_ptr<LoadedModel>> result) {
+      {
+        std::lock_guard lock(opening->mutex);
+        opening->result = std::move(result);
+      }
+      waker.wake();
+    });
+  }
+  std::shared_ptr<LoadedModel> loaded;
+  {
+    std::lock_guard lock(opening_->mutex);
+    if (!opening_->result) return std::nullopt;
+    if (!*opening_->result) {
+      host_error_ = opening_->result->error();
+    } else {
+      loaded = std::move(**opening_->result);
+    }
+  }
+  opening_.reset();
+  if (!loaded) return host_error_->code == ErrorCode::not_found ? REALM_NOT_FOUND : REALM_UNAVAILABLE;
   std::string opened_as = loaded->model->info().name;
   return handles_.insert(OpenModel{std::move(loaded), std::move(opened_as)}).value_or(REALM_LIMIT);
 }
@@ -257,7 +277,10 @@ int32_t Generation::seq_open(sandbox::HostCall& call, int32_t model, const realm
                                                .keep_prefix = realm_->limits.keep_prefixes,
                                                .queue_deadline_ms = realm_->limits.queue_deadline_ms,
                                                .on_ready = [waker = call.waker()] { waker.wake(); }});
-  if (!opened) return status_of(opened.error());
+  if (!opened) {
+    host_error_ = opened.error();
+    return status_of(opened.error());
+  }
   sequence.sequence = std::move(*opened);
   return handles_.insert(std::move(sequence)).value_or(REALM_LIMIT);
 }
@@ -333,6 +356,10 @@ std::optional<int32_t> Generation::seq_next(sandbox::HostCall&, int32_t sequence
   const OpenSequence* open = handles_.find<OpenSequence>(sequence);
   if (open == nullptr) return REALM_BAD_HANDLE;
   const auto next = open->sequence->next(tokens);
+  if (next.status == engine::SequenceStatus::deadline_exceeded) {
+    host_error_ = Error{ErrorCode::resource_exhausted,
+                        "no place in the batch within " + std::to_string(realm_->limits.queue_deadline_ms) + " ms; try again later"};
+  }
   if (next.status != engine::SequenceStatus::ok) return status_of(next.status);
   if (next.count == 0) return std::nullopt;
   if (stats_.time_to_first_token_ns == 0) stats_.time_to_first_token_ns = static_cast<uint64_t>(monotonic_ns() - began_ns_);

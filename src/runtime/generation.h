@@ -91,6 +91,12 @@ class Generation : public std::enable_shared_from_this<Generation> {
     ~OpenSequence();
   };
 
+  // Between model_open's first call and its answer. The answer may come after the instance has ended.
+  struct OpeningModel {
+    std::mutex mutex;
+    std::optional<Result<std::shared_ptr<LoadedModel>>> result;  // guarded
+  };
+
   Result<void> start_instance();
   void instance_ended(sandbox::Outcome&& outcome);
   void finish(Result<void> result);
@@ -112,6 +118,8 @@ class Generation : public std::enable_shared_from_this<Generation> {
   GenerationStats stats_;
   std::string scratch_;  // text of tokens, reused from call to call
   std::string note_;     // of the instance before this one
+  std::shared_ptr<OpeningModel> opening_;
+  std::optional<Error> host_error_;  // why the host last refused something: a program that gives up for it need not explain
   uint32_t restarts_ = 0;
   uint32_t log_lines_ = 0;
   uint64_t emitted_bytes_ = 0;

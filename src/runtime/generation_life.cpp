@@ -97,6 +97,7 @@ void Generation::count(const OpenSequence& open) {
 void Generation::instance_ended(sandbox::Outcome&& outcome) {
   handles_.for_each<OpenSequence>([this](const OpenSequence& open) { count(open); });
   handles_.clear();
+  opening_.reset();
   stats_.guest_cpu_ns += outcome.cpu_ns;
   stats_.guest_memory_bytes = std::max(stats_.guest_memory_bytes, outcome.memory_bytes_peak);
   if (outcome.kind == sandbox::OutcomeKind::ended_by_host && outcome.end.code == end_code_restart) {
@@ -152,6 +153,7 @@ Result<void> Generation::result_of(const sandbox::Outcome& outcome) const {
     case REALM_FAIL_MODEL_NOT_FOUND:
       return realm::fail(ErrorCode::not_found, outcome.end.message);
     case REALM_FAIL_UNAVAILABLE:
+      if (host_error_) return std::unexpected(*host_error_);
       return realm::fail(ErrorCode::unavailable, outcome.end.message);
     default:
       return realm::fail(ErrorCode::program_failed, outcome.end.message);

@@ -2,23 +2,27 @@
 #pragma once
 
 #include <memory>
-#include <string>
+#include <string_view>
 
 #include "engine/model.h"
 #include "engine/scheduler.h"
+#include "runtime/model_source.h"
 
 namespace realm::runtime {
+
+struct RealmState;
 
 struct LoadedModel {
   std::shared_ptr<engine::Model> model;
   std::unique_ptr<engine::Scheduler> scheduler;
 };
 
-// Finds what a program asks for by name; the empty name is the default model. Any thread.
+// Finds what a program asks for by name; the empty name is the default model.
 class ModelLookup {
  public:
   virtual ~ModelLookup() = default;
-  virtual std::shared_ptr<LoadedModel> find_model(std::string_view name) = 0;
+  // Calls `opened` exactly once, now or later, on any thread. The model stays loaded while the pointer lives. Any thread.
+  virtual void open_model(std::string_view name, const RealmState& realm, ModelOpened opened) = 0;
 };
 
 }  // namespace realm::runtime

@@ -79,16 +79,56 @@ struct Runtime::Impl : ModelLookup {
   mutable std::mutex mutex;
   std::map<std::string, std::shared_ptr<LoadedModel>, std::less<>> models;  // guarded
   std::string default_model;                                                // guarded
+  std::vector<std::weak_ptr<LoadedModel>> loaded_models;                    // guarded; those of the source too
   std::map<std::string, std::shared_ptr<RealmState>, std::less<>> realms;   // guarded
   engine::FlowId last_flow = 0;                                             // guarded
+  ModelSource* source = nullptr;
 
   std::unique_ptr<sandbox::Sandbox> sandbox;
   std::shared_ptr<const sandbox::Program> program;
 
-  std::shared_ptr<LoadedModel> find_model(std::string_view name) override {
+  void open_model(std::string_view name, const RealmState& realm, ModelOpened opened) override {
+    const auto& allowed = realm.limits.models_allowed;
+    std::shared_ptr<LoadedModel> loaded;
+    {
+      std::lock_guard lock(mutex);
+      if (const auto found = models.find(name.empty() ? std::string_view(default_model) : name); found != models.end()) {
+        loaded = found->second;
+      }
+    }
+    const std::string_view wanted = loaded ? std::string_view(loaded->model->info().name) : name;
+    // A realm that may use one model alone has that one as its default.
+    const std::string_view chosen = wanted.empty() && !allowed.empty() ? std::string_view(allowed.front()) : wanted;
+    if (!allowed.empty() && std::find(allowed.begin(), allowed.end(), chosen) == allowed.end()) {
+      loaded.reset();
+    } else if (!loaded && source != nullptr) {
+      source->open(chosen, realm.limits.tenant_id, std::move(opened));
+      return;
+    }
+    if (loaded) return opened(std::move(loaded));
+    opened(fail(ErrorCode::not_found, "model " + std::string(name) + " is not here"));
+  }
+
+  // Loads the model and starts its scheduler, which then knows every open realm.
+  Result<std::shared_ptr<LoadedModel>> load(const engine::ModelOptions& model_options) {
+    auto model = engine::Model::load(model_options);
+    if (!model) return fail(std::move(model));
+    auto scheduler = engine::Scheduler::create(*model, pool, options.scheduler);
+    if (!scheduler) return fail(std::move(scheduler));
+    auto loaded = std::make_shared<LoadedModel>(std::move(*model), std::move(*scheduler));
     std::lock_guard lock(mutex);
-    const auto found = models.find(name.empty() ? std::string_view(default_model) : name);
-    return found == models.end() ? nullptr : found->second;
+    std::erase_if(loaded_models, [](const std::weak_ptr<LoadedModel>& one) { return one.expired(); });
+    loaded_models.push_back(loaded);
+    for (const auto& [id, realm] : realms) set_weight(*loaded, *realm);
+    return loaded;
+  }
+
+  // Call with `mutex` held.
+  template <class Visit>
+  void for_each_loaded(Visit visit) const {
+    for (const auto& weak : loaded_models) {
+      if (const auto loaded = weak.lock()) visit(*loaded);
+    }
   }
 
   void close(RealmState& realm) {
@@ -103,7 +143,7 @@ struct Runtime::Impl : ModelLookup {
     for (const auto& generation : live) generation->cancel();
     std::lock_guard lock(mutex);
     realms.erase(realm.id);
-    for (const auto& [name, loaded] : models) loaded->scheduler->forget_flow(realm.flow);
+    for_each_loaded([&realm](const LoadedModel& loaded) { loaded.scheduler->forget_flow(realm.flow); });
   }
 };
 
@@ -142,18 +182,19 @@ Result<std::unique_ptr<Runtime>> Runtime::create(const RuntimeOptions& options) 
 }
 
 Result<void> Runtime::load_model(const engine::ModelOptions& options) {
-  auto model = engine::Model::load(options);
-  if (!model) return fail(std::move(model));
-  auto scheduler = engine::Scheduler::create(*model, impl_->pool, impl_->options.scheduler);
-  if (!scheduler) return fail(std::move(scheduler));
-  const std::string name = (*model)->info().name;
+  auto loaded = impl_->load(options);
+  if (!loaded) return fail(std::move(loaded));
+  const std::string name = (*loaded)->model->info().name;
   std::lock_guard lock(impl_->mutex);
-  const auto [place, inserted] = impl_->models.emplace(name, std::make_shared<LoadedModel>(std::move(*model), std::move(*scheduler)));
-  if (!inserted) return fail(ErrorCode::already_exists, "model " + name + " is loaded already");
+  if (!impl_->models.emplace(name, std::move(*loaded)).second)
+    return fail(ErrorCode::already_exists, "model " + name + " is loaded already");
   if (impl_->default_model.empty()) impl_->default_model = name;
-  for (const auto& [id, realm] : impl_->realms) set_weight(*place->second, *realm);
   return {};
 }
+
+Result<std::shared_ptr<LoadedModel>> Runtime::load_unnamed_model(const engine::ModelOptions& options) { return impl_->load(options); }
+
+void Runtime::set_model_source(ModelSource& source) { impl_->source = &source; }
 
 const std::string& RealmHandle::id() const { return state_->id; }
 
@@ -170,7 +211,7 @@ Result<RealmHandle> Runtime::create_realm(std::string id, const RealmLimits& lim
   state->limits = limits;
   state->flow = ++impl_->last_flow;
   place->second = state;
-  for (const auto& [name, loaded] : impl_->models) set_weight(*loaded, *state);
+  impl_->for_each_loaded([&state](const LoadedModel& loaded) { set_weight(loaded, *state); });
   return RealmHandle(std::move(state));
 }
 
@@ -200,7 +241,7 @@ void GenerationHandle::resume() const {
 std::vector<LoadedModelInfo> Runtime::models() const {
   std::lock_guard lock(impl_->mutex);
   std::vector<LoadedModelInfo> infos;
-  for (const auto& [name, loaded] : impl_->models) infos.push_back({loaded->model->info(), loaded->scheduler->stats()});
+  impl_->for_each_loaded([&infos](const LoadedModel& loaded) { infos.push_back({loaded.model->info(), loaded.scheduler->stats()}); });
   return infos;
 }
 

@@ -14,6 +14,7 @@
 #include "base/result.h"
 #include "engine/model.h"
 #include "engine/scheduler.h"
+#include "runtime/model_source.h"
 #include "sandbox/sandbox.h"
 
 namespace realm::runtime {
@@ -36,9 +37,11 @@ struct RealmLimits {
   uint32_t kv_tokens_max = 0;  // of all its live sequences together; 0: what the model's cache has
   uint32_t handles_max = 256;  // models and sequences that one instance may hold open
   uint64_t request_bytes_max = 4ull << 20;
-  uint64_t emitted_bytes_max = 64ull << 20;  // of one request
-  uint32_t queue_deadline_ms = 60'000;       // waiting for admission to the batch
-  bool keep_prefixes = true;                 // later requests of this realm reuse KV of earlier ones
+  uint64_t emitted_bytes_max = 64ull << 20;      // of one request
+  uint32_t queue_deadline_ms = 60'000;           // waiting for admission to the batch
+  std::string tenant_id = {};                    // whom models are published to; empty: those for everybody
+  std::vector<std::string> models_allowed = {};  // by name; empty: all that the tenant may see
+  bool keep_prefixes = true;                     // later requests of this realm reuse KV of earlier ones
   sandbox::InstanceLimits instance;
 };
 
@@ -131,6 +134,11 @@ class Runtime {
 
   // Loads a model and starts its scheduler; the first one becomes the default. Blocks while loading. Any thread.
   Result<void> load_model(const engine::ModelOptions& options);
+
+  // The same, but under no name: for a ModelSource to hand out. It stays while the pointer lives. Blocks while loading. Any thread.
+  Result<std::shared_ptr<LoadedModel>> load_unnamed_model(const engine::ModelOptions& options);
+  // Asked for every name that load_model did not bring. Before the first request; outlives the runtime.
+  void set_model_source(ModelSource& source);
 
   // `id`: 1 to 128 characters of [A-Za-z0-9._-], unique among open realms. Any thread.
   Result<RealmHandle> create_realm(std::string id, const RealmLimits& limits);

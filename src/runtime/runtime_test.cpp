@@ -67,7 +67,11 @@ class RuntimeTest : public ::testing::Test {
  protected:
   static RuntimeOptions options(const std::string& program) {
     RuntimeOptions options;
+#ifdef __SANITIZE_THREAD__
+    options.compute_threads = 1;  // as in src/engine/scheduler_test.cpp
+#else
     options.compute_threads = 2;
+#endif
     options.program = program;
     options.sandbox.instances_max = 64;
     options.scheduler.sequences_max = 8;
