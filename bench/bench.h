@@ -13,10 +13,10 @@
 namespace realm::bench {
 
 struct Setup {
-  std::string model;    // $REALM_MODEL
-  std::string program;  // $REALM_PROGRAM
-  uint32_t threads = 0; // 0: physical cores
-  bool quick = false;   // a tenth of the repetitions
+  std::string model;     // $REALM_MODEL
+  std::string program;   // $REALM_PROGRAM
+  uint32_t threads = 0;  // 0: physical cores
+  bool quick = false;    // a tenth of the repetitions
 };
 
 // Collects one answer.
@@ -49,11 +49,12 @@ double percentile(std::vector<double> values, double share);
 std::string words(uint32_t count, uint32_t number);
 
 // The benchmarks; each returns its figures.
-boost::json::object greedy_equality(const Setup& setup);       // equality.cpp
+boost::json::object greedy_equality(const Setup& setup);          // equality.cpp
 boost::json::object guest_against_bare_loop(const Setup& setup);  // throughput.cpp
-boost::json::object start_latency(const Setup& setup);         // start.cpp
-boost::json::object host_call_cost(const Setup& setup);        // start.cpp
-boost::json::object memory_per_realm(const Setup& setup);      // memory.cpp
-boost::json::object no_mixing(const Setup& setup);             // mixing.cpp
+boost::json::object start_latency(const Setup& setup);            // start.cpp
+boost::json::object guest_cpu(const Setup& setup);                // start.cpp
+boost::json::object host_call_cost(const Setup& setup);           // start.cpp
+boost::json::object memory_per_realm(const Setup& setup);         // memory.cpp
+boost::json::object no_mixing(const Setup& setup);                // mixing.cpp
 
 }  // namespace realm::bench

@@ -17,14 +17,20 @@ int main(int argc, char** argv) {
   Setup setup{.model = model, .program = program};
   std::vector<std::string> wanted;
   for (int i = 1; i < argc; ++i) {
-    if (std::strcmp(argv[i], "--quick") == 0) setup.quick = true;
-    else if (std::strcmp(argv[i], "--threads") == 0 && i + 1 < argc) setup.threads = static_cast<uint32_t>(std::atoi(argv[++i]));
-    else wanted.emplace_back(argv[i]);
+    if (std::strcmp(argv[i], "--quick") == 0)
+      setup.quick = true;
+    else if (std::strcmp(argv[i], "--threads") == 0 && i + 1 < argc)
+      setup.threads = static_cast<uint32_t>(std::atoi(argv[++i]));
+    else
+      wanted.emplace_back(argv[i]);
   }
-  const std::pair<const char*, boost::json::object (*)(const Setup&)> benchmarks[] = {
-      {"greedy_equality", greedy_equality}, {"guest_against_bare_loop", guest_against_bare_loop},
-      {"start_latency", start_latency},     {"host_call_cost", host_call_cost},
-      {"memory_per_realm", memory_per_realm}, {"no_mixing", no_mixing}};
+  const std::pair<const char*, boost::json::object (*)(const Setup&)> benchmarks[] = {{"greedy_equality", greedy_equality},
+                                                                                      {"guest_against_bare_loop", guest_against_bare_loop},
+                                                                                      {"start_latency", start_latency},
+                                                                                      {"guest_cpu", guest_cpu},
+                                                                                      {"host_call_cost", host_call_cost},
+                                                                                      {"memory_per_realm", memory_per_realm},
+                                                                                      {"no_mixing", no_mixing}};
   for (const auto& [name, run] : benchmarks) {
     if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), name) == wanted.end()) continue;
     std::fprintf(stderr, "%s ...\n", name);

@@ -65,6 +65,7 @@ boost::json::object start_latency(const Setup& setup) {
   auto runtime = make_runtime(setup, 1, 256, false);
   const int count = setup.quick ? 1'000 : 10'000;
   std::vector<double> to_first_instruction;
+  std::vector<double> instance_alone;
   for (int i = 0; i < count; ++i) {
     Collector collector;
     const int64_t began_ns = monotonic_ns();
@@ -74,15 +75,37 @@ boost::json::object start_latency(const Setup& setup) {
     if (!runtime->generate(realm, {"{}"}, collector)) break;
     collector.wait();
     to_first_instruction.push_back((created_ns + static_cast<double>(collector.stats.instance_start_ns)) / 1e3);
+    instance_alone.push_back(static_cast<double>(collector.stats.instantiate_ns) / 1e3);
     runtime->close_realm(realm);
   }
-  return {{"create_realm_to_first_instruction", spread(to_first_instruction)}};
+  return {{"create_realm_to_first_instruction", spread(to_first_instruction)}, {"instance_of_realm_wasm_alone", spread(instance_alone)}};
+}
+
+boost::json::object guest_cpu(const Setup& setup) {
+  auto runtime = make_runtime(setup, 1, 2'048);
+  const auto realm = make_realm(*runtime, "realm");
+  boost::json::object figures;
+  for (const uint32_t turns : {1u, 9u}) {
+    boost::json::array messages;
+    messages.push_back({{"role", "system"}, {"content", "You are a helpful assistant."}});
+    for (uint32_t turn = 0; turn < turns; ++turn) {
+      messages.push_back({{"role", turn % 2 == 0 ? "user" : "assistant"}, {"content", words(20, turn)}});
+    }
+    std::vector<double> microseconds;
+    for (int i = 0; i < (setup.quick ? 20 : 200); ++i) {
+      Collector collector;
+      if (!runtime->generate(realm, {request({{"messages", messages}, {"max_tokens", 16}, {"temperature", 0}})}, collector)) break;
+      collector.wait();
+      if (collector.error.empty()) microseconds.push_back(static_cast<double>(collector.stats.guest_cpu_ns) / 1e3);
+    }
+    figures["messages_" + std::to_string(turns + 1)] = spread(microseconds);
+  }
+  return figures;
 }
 
 boost::json::object host_call_cost(const Setup& setup) {
-  std::vector<sandbox::HostFunction> functions = {
-      sandbox::host_function<&BenchHost::plain, int32_t(int32_t), -3>("bench", "plain"),
-      sandbox::host_function<&BenchHost::suspend, int32_t(int32_t), -3>("bench", "suspend")};
+  std::vector<sandbox::HostFunction> functions = {sandbox::host_function<&BenchHost::plain, int32_t(int32_t), -3>("bench", "plain"),
+                                                  sandbox::host_function<&BenchHost::suspend, int32_t(int32_t), -3>("bench", "suspend")};
   auto sandbox = sandbox::Sandbox::create({.instances_max = 64, .workers = 1}, std::move(functions)).value();
   const auto program = sandbox->load(calling, {}).value();
   std::vector<double> plain, suspended;

@@ -29,6 +29,10 @@ if(NOT metadata MATCHES "\"manifest_path\":\"([^\"]*/llama-cpp-sys-2-[0-9][^\"/]
   message(FATAL_ERROR "llama-cpp-sys-2 is not in third_party/Cargo.lock")
 endif()
 set(REALM_LLAMA_SOURCE_DIR ${CMAKE_MATCH_1}/llama.cpp)
+if(NOT metadata MATCHES "\"manifest_path\":\"([^\"]*/libsqlite3-sys-[0-9][^\"/]*)/Cargo.toml\"")
+  message(FATAL_ERROR "libsqlite3-sys is not in third_party/Cargo.lock")
+endif()
+set(REALM_SQLITE_SOURCE_DIR ${CMAKE_MATCH_1}/sqlite3)
 
 # The folder of the cache for `name`, whose key is made of the given files' contents and of the given text.
 function(realm_cache_folder name out)
@@ -89,20 +93,45 @@ function(realm_build_wasmtime work result)
   file(COPY ${work}/release/librealm_wasmtime.a ${headers} DESTINATION ${result})
 endfunction()
 
+set(sqlite_options -O2 -fPIC -DSQLITE_THREADSAFE=1 -DSQLITE_DQS=0 -DSQLITE_OMIT_LOAD_EXTENSION -DSQLITE_DEFAULT_FOREIGN_KEYS=1
+  -DSQLITE_OMIT_DEPRECATED -DSQLITE_OMIT_SHARED_CACHE -DSQLITE_MAX_EXPR_DEPTH=0)
+function(realm_build_sqlite work result)
+  file(MAKE_DIRECTORY ${work} ${result})
+  execute_process(COMMAND ${CMAKE_C_COMPILER} ${sqlite_options} -c ${REALM_SQLITE_SOURCE_DIR}/sqlite3.c -o ${work}/sqlite3.o
+    COMMAND_ERROR_IS_FATAL ANY)
+  execute_process(COMMAND ${CMAKE_AR} rcs ${result}/libsqlite3.a ${work}/sqlite3.o COMMAND_ERROR_IS_FATAL ANY)
+endfunction()
+
 set(compiler "${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}")
 execute_process(COMMAND ${CARGO} --version OUTPUT_VARIABLE cargo_version COMMAND_ERROR_IS_FATAL ANY)
 # Of the lock file only llama.cpp's own entry, so that another package's update does not cost a build of it.
 file(READ ${third_party}/Cargo.lock lock)
 string(REGEX MATCH "name = \"llama-cpp-sys-2\"[^[]*" llama_pin "${lock}")
 realm_cache_folder(llama llama FILES ${llama_recipe} TEXT "${llama_pin} ${compiler} cuda=${REALM_CUDA}")
-realm_cache_folder(wasmtime wasmtime FILES ${pins} TEXT "${compiler} ${cargo_version}")
+string(REGEX MATCH "name = \"libsqlite3-sys\"[^[]*" sqlite_pin "${lock}")
+# And for Wasmtime, which has hundreds of entries, everything but the sources that cargo does not build.
+string(REGEX REPLACE "\\[\\[package\\]\\]\nname = \"libsqlite3-sys\"[^[]*" "" wasmtime_lock "${lock}")
+string(REPLACE " \"libsqlite3-sys\",\n" "" wasmtime_lock "${wasmtime_lock}")
+file(READ ${third_party}/Cargo.toml manifest)
+string(REGEX REPLACE "libsqlite3-sys = [^\n]*\n" "" manifest "${manifest}")
+string(SHA256 lock_hash "${wasmtime_lock}")
+string(SHA256 manifest_hash "${manifest}")
+realm_cache_folder(wasmtime wasmtime FILES ${third_party}/wasmtime/Cargo.toml ${third_party}/wasmtime/src/lib.rs
+  TEXT "${compiler} ${cargo_version} ${lock_hash} ${manifest_hash}")
+realm_cache_folder(sqlite sqlite TEXT "${sqlite_pin} ${sqlite_options} ${CMAKE_C_COMPILER_ID} ${CMAKE_C_COMPILER_VERSION}")
 realm_build_once(llama ${llama})
 realm_build_once(wasmtime ${wasmtime})
+realm_build_once(sqlite ${sqlite})
 
 add_library(realm_wasmtime INTERFACE)
 add_library(realm::wasmtime ALIAS realm_wasmtime)
 target_include_directories(realm_wasmtime SYSTEM INTERFACE ${wasmtime}/include)
 target_link_libraries(realm_wasmtime INTERFACE ${wasmtime}/librealm_wasmtime.a Threads::Threads ${CMAKE_DL_LIBS} m)
+
+add_library(realm_sqlite INTERFACE)
+add_library(realm::sqlite ALIAS realm_sqlite)
+target_include_directories(realm_sqlite SYSTEM INTERFACE ${REALM_SQLITE_SOURCE_DIR})
+target_link_libraries(realm_sqlite INTERFACE ${sqlite}/libsqlite3.a Threads::Threads m)
 
 # The internal headers (src) are for the book-keeping of KV pages.
 add_library(realm_llama INTERFACE)

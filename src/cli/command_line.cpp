@@ -9,6 +9,7 @@
 #include <iterator>
 #include <new>
 
+#include "cli/admin_options.h"
 #include "cli/commands.h"
 #include "cli/terminal.h"
 #include "cli/version.h"
@@ -111,6 +112,14 @@ int parse_and_run(int argc, char** argv) {
   const CLI::App* run_command = add_run(app, options);
   CLI::App* doctor = app.add_subcommand("doctor", "check this machine, the sandbox and the model");
   add_model_options(*doctor, options);
+  CLI::App* server = app.add_subcommand("server", "serve many realms over HTTP: the OpenAI and Anthropic APIs");
+  ServerSettings server_settings;
+  add_model_options(*server, options);
+  add_server_options(*server, server_settings);
+  AdminSettings admin;
+  const CLI::App* realms = add_realms(app, admin);
+  const CLI::App* keys = add_keys(app, admin);
+  const CLI::App* usage = add_usage(app, admin);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& wanted) {
@@ -122,7 +131,11 @@ int parse_and_run(int argc, char** argv) {
     return exit_usage;
   }
   signal(SIGPIPE, SIG_IGN);
+  if (realms->parsed()) return run_realms_command(admin);
+  if (keys->parsed()) return run_keys_command(admin);
+  if (usage->parsed()) return run_usage_command(admin);
   Interrupts interrupts;
+  if (server->parsed()) return run_server(options, server_settings, interrupts);
   return run_command->parsed() ? run(options, interrupts) : run_doctor(options, interrupts);
 }
 

@@ -3,12 +3,14 @@
 
 #include "cli/interrupt.h"
 #include "cli/run_options.h"
+#include "cli/server_options.h"
 
 namespace realm::cli {
 
-int run_prompt(const RunOptions& options, Interrupts& interrupts);  // run.cpp: one prompt, one answer
-int run_realms(const RunOptions& options, Interrupts& interrupts);  // realms.cpp: --realms N
-int run_chat(RunOptions options, Interrupts& interrupts);           // chat.cpp: on a terminal
-int run_doctor(const RunOptions& options, Interrupts& interrupts);  // doctor.cpp
+int run_prompt(const RunOptions& options, Interrupts& interrupts);                                  // run.cpp: one prompt, one answer
+int run_realms(const RunOptions& options, Interrupts& interrupts);                                  // realms.cpp: --realms N
+int run_chat(RunOptions options, Interrupts& interrupts);                                           // chat.cpp: on a terminal
+int run_server(const RunOptions& options, const ServerSettings& settings, Interrupts& interrupts);  // serve.cpp
+int run_doctor(const RunOptions& options, Interrupts& interrupts);                                  // doctor.cpp
 
 }  // namespace realm::cli

@@ -26,16 +26,11 @@ runtime::RuntimeOptions runtime_options(const RunOptions& options, std::filesyst
 
 }  // namespace
 
-Result<std::unique_ptr<runtime::Runtime>> start_runtime(const RunOptions& options, uint32_t sequences, Interrupts& interrupts) {
+Result<void> load_model(runtime::Runtime& runtime, const RunOptions& options, Interrupts& interrupts) {
   auto file = find_model(options.model);
   if (!file) return fail(std::move(file));
-  auto program = find_program(options.program);
-  if (!program) return fail(std::move(program));
   auto backend = engine::parse_backend(options.backend);
   if (!backend) return fail(std::move(backend));
-  auto runtime = runtime::Runtime::create(runtime_options(options, *program, sequences));
-  if (!runtime) return fail(std::move(runtime));
-
   std::atomic<bool> interrupted{false};
   interrupts.on_interrupt([&interrupted] { interrupted.store(true); });
   Spinner spinner("loading " + file->stem().string());
@@ -44,10 +39,21 @@ Result<std::unique_ptr<runtime::Runtime>> start_runtime(const RunOptions& option
     spinner.set_fraction(fraction);
     return !interrupted.load();
   };
-  auto loaded = (*runtime)->load_model(model);
+  auto loaded = runtime.load_model(model);
   spinner.stop();
   interrupts.on_interrupt(nullptr);
-  if (!loaded) return fail(std::move(loaded));
+  return loaded;
+}
+
+Result<std::unique_ptr<runtime::Runtime>> start_runtime(const RunOptions& options, uint32_t sequences, Interrupts& interrupts) {
+  // A wrong path is said before anything is started.
+  if (auto file = find_model(options.model); !file) return fail(std::move(file));
+  auto program = find_program(options.program);
+  if (!program) return fail(std::move(program));
+  if (auto backend = engine::parse_backend(options.backend); !backend) return fail(std::move(backend));
+  auto runtime = runtime::Runtime::create(runtime_options(options, *program, sequences));
+  if (!runtime) return fail(std::move(runtime));
+  if (auto loaded = load_model(**runtime, options, interrupts); !loaded) return fail(std::move(loaded));
   return runtime;
 }
 

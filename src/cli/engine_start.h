@@ -9,6 +9,9 @@
 
 namespace realm::cli {
 
+// Loads the model that the command line names into a runtime. Shows progress on a terminal; Ctrl-C gives the load up.
+Result<void> load_model(runtime::Runtime& runtime, const RunOptions& options, Interrupts& interrupts);
+
 // Shows progress on a terminal; Ctrl-C gives the load up. `sequences` is how many run at once.
 Result<std::unique_ptr<runtime::Runtime>> start_runtime(const RunOptions& options, uint32_t sequences, Interrupts& interrupts);
 

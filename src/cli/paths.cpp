@@ -25,6 +25,14 @@ std::filesystem::path cache_folder() {
   return std::filesystem::path(environment("HOME")) / ".cache" / "realm";
 }
 
+std::filesystem::path data_folder() {
+  if (const auto data = environment("REALM_DATA"); !data.empty()) return data;
+  if (const auto data = environment("XDG_DATA_HOME"); !data.empty()) return std::filesystem::path(data) / "realm";
+  return std::filesystem::path(environment("HOME")) / ".local" / "share" / "realm";
+}
+
+std::filesystem::path admin_socket(const std::filesystem::path& data) { return data / "realm.sock"; }
+
 Result<std::filesystem::path> find_model(const std::string& choice) {
   const auto models = cache_folder() / "models";
   std::string name = choice.empty() ? environment("REALM_MODEL") : choice;

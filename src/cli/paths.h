@@ -11,6 +11,12 @@ namespace realm::cli {
 // ${XDG_CACHE_HOME:-~/.cache}/realm
 std::filesystem::path cache_folder();
 
+// Where a server keeps realms, keys and usage: $REALM_DATA, else $XDG_DATA_HOME/realm, else ~/.local/share/realm.
+std::filesystem::path data_folder();
+
+// The operator's Unix socket of the server that uses a data folder.
+std::filesystem::path admin_socket(const std::filesystem::path& data);
+
 // A model by path, or by name in the cache's folder "models"; an empty choice is $REALM_MODEL, else the bundled model.
 // Fails with not_found, saying where it looked.
 Result<std::filesystem::path> find_model(const std::string& choice);

@@ -61,8 +61,9 @@ class Connection final : public ClientIo {
   ~Connection() override { live_.socket = nullptr; }
 
   asio::awaitable<void> run() {
-    while (co_await one_request()) {
-    }
+    // What a coroutine here awaits, and what it gives to what it awaits, has a name: GCC 12 miscompiles some that have none.
+    bool goes_on = true;
+    while (goes_on) goes_on = co_await one_request();
     co_await close();
   }
 
@@ -150,15 +151,18 @@ class Connection final : public ClientIo {
     if (service_.draining()) keep_alive_ = false;
     if (!response.content_type.empty()) message.set(bhttp::field::content_type, response.content_type);
     message.set("x-request-id", request.id);
-    for (const auto& [name, value] : response.headers) message.set(name, value);
+    HeaderList headers = response.headers;
+    service_.add_headers(request, headers);
+    for (const auto& [name, value] : headers) message.set(name, value);
     message.keep_alive(keep_alive_);
   }
 
   // Answers with a problem and ends the connection: what follows on it cannot be trusted to be a request.
-  asio::awaitable<bool> refuse(const Request& request, Problem problem) {
+  asio::awaitable<bool> refuse(const Request& request, const Problem& problem) {
     keep_alive_ = false;
     service_.note_refused(request, problem);
-    co_await respond(request, problem_response(service_.protocol_of(request), problem, request.id));
+    const Response response = problem_response(service_.protocol_of(request), problem, request.id);
+    co_await respond(request, response);
     co_return false;
   }
 
@@ -183,7 +187,10 @@ class Connection final : public ClientIo {
       const auto [error, count] = co_await bhttp::async_read_header(stream_, buffer_, parser, token);
       if (error) {
         request.id = make_request_id();
-        co_return co_await head_failed(request, error, deadline.expired());
+        const Problem problem = head_problem(error, deadline.expired());
+        if (problem.status == 0) co_return false;
+        co_await refuse(request, problem);
+        co_return false;
       }
     }
     version_ = parser.get().version() == 10 ? 10 : 11;
@@ -192,10 +199,17 @@ class Connection final : public ClientIo {
     const auto method = parser.get().method();
     const std::string target_text(target.data(), target.size());
     const auto head = read_head(method, target_text, parser.get().base(), request);
-    if (!head) co_return co_await refuse(request, head.error());
+    if (!head) {
+      co_await refuse(request, head.error());
+      co_return false;
+    }
     auto caller = service_.authorize(request);
-    if (!caller) co_return co_await refused(request, parser, caller.error());
-    if (!co_await read_body(request, parser, (*caller)->body_bytes_max)) co_return false;
+    if (!caller) {
+      const bool goes_on = co_await refused(request, parser, caller.error());
+      co_return goes_on;
+    }
+    const bool has_body = co_await read_body(request, parser, (*caller)->body_bytes_max);
+    if (!has_body) co_return false;
     request.keep_alive = keep_alive_;
     request.body = std::move(parser.get().body());
     if (buffer_.size() > 0) keep_alive_ = false;
@@ -203,20 +217,27 @@ class Connection final : public ClientIo {
     co_return keep_alive_ && !served.client_gone && buffer_.size() == 0;
   }
 
-  asio::awaitable<bool> head_failed(const Request& request, error_code error, bool expired) {
+  // Status 0: there is nobody to tell.
+  Problem head_problem(error_code error, bool expired) const {
     if (error == bhttp::error::header_limit || error == bhttp::error::buffer_overflow) {
-      co_return co_await refuse(
-          request, {431, "headers_too_large", "the header is larger than " + std::to_string(limits_.header_bytes_max) + " bytes"});
+      return {431, "headers_too_large", "the header is larger than " + std::to_string(limits_.header_bytes_max) + " bytes"};
     }
-    if (expired) {
-      co_return co_await refuse(request,
-                                {408, "head_timeout", "the header took longer than " + std::to_string(limits_.head_timeout_ms) + " ms"});
-    }
-    if (error.category() == bhttp::make_error_code(bhttp::error::bad_value).category() && error != bhttp::error::end_of_stream &&
-        error != bhttp::error::partial_message) {
-      co_return co_await refuse(request, {400, "malformed_request", "not a valid HTTP/1.1 request: " + error.message()});
-    }
-    co_return false;
+    if (expired) return {408, "head_timeout", "the header took longer than " + std::to_string(limits_.head_timeout_ms) + " ms"};
+    if (is_malformed(error)) return {400, "malformed_request", "not a valid HTTP/1.1 request: " + error.message()};
+    return {0, "", ""};
+  }
+
+  static bool is_malformed(error_code error) {
+    return error.category() == bhttp::make_error_code(bhttp::error::bad_value).category() && error != bhttp::error::end_of_stream &&
+           error != bhttp::error::partial_message;
+  }
+
+  Problem body_problem(error_code error, bool expired, uint64_t bytes_max) const {
+    if (error == bhttp::error::body_limit)
+      return {413, "body_too_large", "the body is larger than " + std::to_string(bytes_max) + " bytes"};
+    if (expired) return {408, "body_timeout", "the body took longer than " + std::to_string(limits_.body_timeout_ms) + " ms"};
+    if (is_malformed(error)) return {400, "malformed_body", "not a valid HTTP/1.1 body: " + error.message()};
+    return {0, "", ""};
   }
 
   // Refused on its head. A small body may follow on a connection worth keeping; otherwise it is closed.
@@ -229,25 +250,25 @@ class Connection final : public ClientIo {
   }
 
   asio::awaitable<bool> read_body(const Request& request, bhttp::request_parser<bhttp::string_body>& parser, uint64_t bytes_max) {
-    const Problem too_large{413, "body_too_large", "the body is larger than " + std::to_string(bytes_max) + " bytes"};
-    if (parser.content_length().value_or(0) > bytes_max) co_return co_await refuse(request, too_large);
-    if (parser.is_done()) co_return true;
-    parser.body_limit(bytes_max);
-    if (beast::iequals(parser.get()[bhttp::field::expect], "100-continue")) {
-      if (!co_await send_continue()) co_return false;
+    error_code error;
+    bool expired = false;
+    if (parser.content_length().value_or(0) > bytes_max) {
+      error = bhttp::error::body_limit;
+    } else {
+      if (parser.is_done()) co_return true;
+      parser.body_limit(bytes_max);
+      if (beast::iequals(parser.get()[bhttp::field::expect], "100-continue")) {
+        const bool sent = co_await send_continue();
+        if (!sent) co_return false;
+      }
+      const Deadline deadline(socket(), limits_.body_timeout_ms);
+      const auto [failed, count] = co_await bhttp::async_read(stream_, buffer_, parser, token);
+      if (!failed) co_return true;
+      error = failed;
+      expired = deadline.expired();
     }
-    const Deadline deadline(socket(), limits_.body_timeout_ms);
-    const auto [error, count] = co_await bhttp::async_read(stream_, buffer_, parser, token);
-    if (!error) co_return true;
-    if (error == bhttp::error::body_limit) co_return co_await refuse(request, too_large);
-    if (deadline.expired()) {
-      co_return co_await refuse(request,
-                                {408, "body_timeout", "the body took longer than " + std::to_string(limits_.body_timeout_ms) + " ms"});
-    }
-    if (error == bhttp::error::partial_message || error == bhttp::error::end_of_stream) co_return false;
-    if (error.category() == bhttp::make_error_code(bhttp::error::bad_value).category()) {
-      co_return co_await refuse(request, {400, "malformed_body", "not a valid HTTP/1.1 body: " + error.message()});
-    }
+    const Problem problem = body_problem(error, expired, bytes_max);
+    if (problem.status != 0) co_await refuse(request, problem);
     co_return false;
   }
 
@@ -290,7 +311,8 @@ class Connection final : public ClientIo {
 asio::awaitable<void> serve_connection(Socket socket, asio::ssl::context* tls, bool from_local_socket, Service& service,
                                        const HttpLimits& limits, std::shared_ptr<LiveConnection> live) {
   if (tls == nullptr) {
-    co_await Connection<Socket>(socket, from_local_socket, service, limits, *live).run();
+    Connection<Socket> connection(socket, from_local_socket, service, limits, *live);
+    co_await connection.run();
     co_return;
   }
   TlsStream stream(std::move(socket), *tls);
@@ -299,7 +321,8 @@ asio::awaitable<void> serve_connection(Socket socket, asio::ssl::context* tls, b
     const auto [error] = co_await stream.async_handshake(asio::ssl::stream_base::server, token);
     if (error) co_return;
   }
-  co_await Connection<TlsStream>(stream, from_local_socket, service, limits, *live).run();
+  Connection<TlsStream> connection(stream, from_local_socket, service, limits, *live);
+  co_await connection.run();
 }
 
 }  // namespace realm::http

@@ -89,6 +89,7 @@ Problem problem_of(const Error& error) {
 
 Response problem_response(Protocol protocol, const Problem& problem, std::string_view request_id) {
   Response response{.status = problem.status, .body = boost::json::serialize(problem_body(protocol, problem, request_id))};
+  response.headers = problem.headers;
   if (problem.retry_after_s > 0) response.headers.emplace_back("Retry-After", std::to_string(problem.retry_after_s));
   if (problem.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
   return response;

@@ -15,6 +15,7 @@ struct Problem {
   std::string code;     // machine-readable, such as "rate_limit_exceeded"
   std::string message;  // for a person: what, which, what to do. No customer text
   uint32_t retry_after_s = 0;
+  HeaderList headers = {};
 };
 
 // The status and code for an error of the layers below.

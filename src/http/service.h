@@ -34,6 +34,8 @@ class Service {
   virtual void note_refused(const Request& request, const Problem& problem) = 0;
   virtual void note_connection(bool opened) = 0;  // false: closed
   virtual bool draining() const = 0;
+  // What every answer to this request carries, besides its own headers.
+  virtual void add_headers(const Request& request, HeaderList& headers) const = 0;
 };
 
 }  // namespace realm::http

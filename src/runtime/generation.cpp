@@ -188,6 +188,7 @@ std::optional<int32_t> Generation::model_open(sandbox::HostCall& call, std::span
   opening_.reset();
   if (!loaded) return host_error_->code == ErrorCode::not_found ? REALM_NOT_FOUND : REALM_UNAVAILABLE;
   std::string opened_as = loaded->model->info().name;
+  stats_.model = opened_as;
   return handles_.insert(OpenModel{std::move(loaded), std::move(opened_as)}).value_or(REALM_LIMIT);
 }
 

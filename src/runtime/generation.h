@@ -84,6 +84,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
     std::shared_ptr<LoadedModel> loaded;
     std::unique_ptr<engine::Sequence> sequence;
     uint64_t kv_tokens = 0;
+    int64_t opened_ns = 0;
     OpenSequence(std::shared_ptr<RealmState> realm, std::shared_ptr<LoadedModel> loaded, std::unique_ptr<engine::Sequence> sequence,
                  uint64_t kv_tokens);
     OpenSequence(OpenSequence&& other) noexcept = default;

@@ -14,7 +14,11 @@ constexpr int32_t end_code_restart = 100;  // beside enum realm_failure, which H
 
 Generation::OpenSequence::OpenSequence(std::shared_ptr<RealmState> a_realm, std::shared_ptr<LoadedModel> a_loaded,
                                        std::unique_ptr<engine::Sequence> a_sequence, uint64_t a_kv_tokens)
-    : realm(std::move(a_realm)), loaded(std::move(a_loaded)), sequence(std::move(a_sequence)), kv_tokens(a_kv_tokens) {}
+    : realm(std::move(a_realm)),
+      loaded(std::move(a_loaded)),
+      sequence(std::move(a_sequence)),
+      kv_tokens(a_kv_tokens),
+      opened_ns(monotonic_ns()) {}
 
 Generation::OpenSequence::~OpenSequence() {
   if (realm) realm->kv_tokens_reserved.fetch_sub(kv_tokens, std::memory_order_relaxed);
@@ -84,6 +88,7 @@ void Generation::note_first_call() {
 }
 
 void Generation::count(const OpenSequence& open) {
+  stats_.kv_token_ms += open.kv_tokens * static_cast<uint64_t>(monotonic_ns() - open.opened_ns) / 1'000'000;
   const engine::SequenceStats sequence = open.sequence->stats();
   stats_.prompt_tokens += sequence.prompt_tokens;
   stats_.cached_tokens += sequence.cached_tokens;
@@ -99,6 +104,7 @@ void Generation::instance_ended(sandbox::Outcome&& outcome) {
   handles_.clear();
   opening_.reset();
   stats_.guest_cpu_ns += outcome.cpu_ns;
+  stats_.instantiate_ns = outcome.instantiate_ns;
   stats_.guest_memory_bytes = std::max(stats_.guest_memory_bytes, outcome.memory_bytes_peak);
   if (outcome.kind == sandbox::OutcomeKind::ended_by_host && outcome.end.code == end_code_restart) {
     note_ = std::move(outcome.end.message);

@@ -47,6 +47,7 @@ struct RealmLimits {
 
 // How far a request came, counted by the host.
 struct GenerationStats {
+  std::string model;  // the one opened last
   uint32_t prompt_tokens = 0;
   uint32_t cached_tokens = 0;
   uint32_t completion_tokens = 0;
@@ -56,9 +57,11 @@ struct GenerationStats {
   uint64_t prefill_ns = 0;
   uint64_t decode_ns = 0;
   uint64_t wall_ns = 0;
+  uint64_t kv_token_ms = 0;  // KV tokens reserved, times how long
   uint64_t guest_cpu_ns = 0;
   uint64_t guest_memory_bytes = 0;
   uint64_t instance_start_ns = 0;  // generate() to the guest's first host call
+  uint64_t instantiate_ns = 0;     // of that, making the instance alone
 };
 
 enum class EmitResult {

@@ -1,0 +1,206 @@
+// `realm realms`, `realm keys`, `realm usage`: through the server of the data folder when one runs, else on its database.
+#include "cli/admin.h"
+
+#include <algorithm>
+#include <boost/json.hpp>
+#include <cstdio>
+#include <ctime>
+#include <optional>
+
+#include "cli/paths.h"
+#include "cli/terminal.h"
+#include "http/admin_client.h"
+
+namespace realm::cli {
+namespace {
+
+namespace json = boost::json;
+using boost::beast::http::verb;
+
+// The answer's JSON; an error's message when it is one.
+Result<json::value> parse_answer(const http::Response& response) {
+  boost::system::error_code error;
+  json::value value = json::parse(response.body, error);
+  if (error) return fail(ErrorCode::io, "the server's answer is not JSON");
+  if (response.status < 300) return value;
+  const json::value* message = value.find_pointer("/error/message", error);
+  return fail(ErrorCode::invalid_argument,
+              message != nullptr && message->is_string() ? std::string(message->as_string()) : "the server refused");
+}
+
+std::string cell(const json::value& value) {
+  if (value.is_string()) return printable(value.as_string());
+  if (value.is_null()) return "-";
+  if (value.is_array()) {
+    std::string text;
+    for (const json::value& one : value.as_array()) text += (text.empty() ? "" : ",") + cell(one);
+    return text.empty() ? "-" : text;
+  }
+  if (value.is_double()) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%g", value.as_double());
+    return text;
+  }
+  return json::serialize(value);
+}
+
+std::string time_cell(const json::value& value) {
+  if (!value.is_number()) return "-";
+  const auto time = value.to_number<std::time_t>();
+  std::tm local{};
+  localtime_r(&time, &local);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%d %H:%M", &local);
+  return text;
+}
+
+// Columns as wide as their widest cell.
+void print_table(const std::vector<std::vector<std::string>>& rows) {
+  std::vector<size_t> widths(rows.front().size());
+  for (const auto& row : rows) {
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  for (const auto& row : rows) {
+    std::string line;
+    for (size_t i = 0; i < row.size(); ++i) line += row[i] + std::string(i + 1 < row.size() ? widths[i] - row[i].size() + 2 : 0, ' ');
+    std::printf("%s\n", line.c_str());
+  }
+}
+
+void print_realm(const json::value& realm) {
+  std::printf("name     %s\nid       %s\nweight   %s\nmodels   %s\n", cell(realm.at("name")).c_str(), cell(realm.at("id")).c_str(),
+              cell(realm.at("weight")).c_str(), realm.at("models").as_array().empty() ? "all" : cell(realm.at("models")).c_str());
+  for (const auto& [name, value] : realm.at("limits").as_object()) {
+    if (value.to_number<uint64_t>() != 0) std::printf("%s  %s\n", std::string(name).c_str(), cell(value).c_str());
+  }
+}
+
+class Admin {
+ public:
+  Admin(const std::string& data, bool as_json) : folder_(data.empty() ? data_folder() : std::filesystem::path(data)), json_(as_json) {}
+
+  Result<json::value> call(http::AdminCall call) {
+    auto response = http::call_admin(admin_socket(folder_), call);
+    if (response) return parse_answer(*response);
+    if (response.error().code != ErrorCode::unavailable) return fail(std::move(response));
+    if (!tenants_) {
+      auto opened = tenants::Tenants::open({.folder = folder_});
+      if (!opened) return fail(std::move(opened));
+      tenants_ = std::move(*opened);
+    }
+    return parse_answer(http::AdminApi(*tenants_).answer(call, ""));
+  }
+
+  // Prints the JSON, or lets `show` print for a person. The process's exit code.
+  template <class Show>
+  int finish(const Result<json::value>& answer, Show show) {
+    if (!answer) return report(answer.error());
+    if (json_) {
+      std::printf("%s\n", json::serialize(*answer).c_str());
+    } else {
+      show(*answer);
+    }
+    return 0;
+  }
+
+ private:
+  const std::filesystem::path folder_;
+  const bool json_;
+  std::unique_ptr<tenants::Tenants> tenants_;
+};
+
+json::object realm_fields(const RealmSettings& settings) {
+  json::object body;
+  if (settings.weight) body["weight"] = *settings.weight;
+  if (settings.models) body["models"] = json::value_from(*settings.models);
+  json::object limits;
+  for (const auto& [name, value] : settings.limits) {
+    if (value) limits[name] = *value;
+  }
+  if (!limits.empty()) body["limits"] = std::move(limits);
+  return body;
+}
+
+int list_realms(Admin& admin) {
+  return admin.finish(admin.call({.method = verb::get, .path = "realms"}), [](const json::value& answer) {
+    std::vector<std::vector<std::string>> rows = {{"NAME", "ID", "WEIGHT", "MODELS", "CREATED"}};
+    for (const json::value& realm : answer.at("data").as_array()) {
+      rows.push_back({cell(realm.at("name")), cell(realm.at("id")), cell(realm.at("weight")),
+                      realm.at("models").as_array().empty() ? "all" : cell(realm.at("models")), time_cell(realm.at("created"))});
+    }
+    print_table(rows);
+  });
+}
+
+}  // namespace
+
+int run_realms_command(const AdminSettings& settings) {
+  Admin admin(settings.data, settings.json);
+  const std::string path = "realms/" + settings.realm.name;
+  if (settings.action == "list") return list_realms(admin);
+  if (settings.action == "show") return admin.finish(admin.call({.method = verb::get, .path = path}), print_realm);
+  if (settings.action == "delete") {
+    return admin.finish(admin.call({.method = verb::delete_, .path = path}),
+                        [&](const json::value&) { std::printf("realm %s is deleted\n", settings.realm.name.c_str()); });
+  }
+  json::object body = realm_fields(settings.realm);
+  if (settings.action == "set") {
+    if (!settings.realm.new_name.empty()) body["name"] = settings.realm.new_name;
+    return admin.finish(admin.call({.method = verb::patch, .path = path, .body = json::serialize(body)}), print_realm);
+  }
+  body["name"] = settings.realm.name;
+  return admin.finish(admin.call({.method = verb::post, .path = "realms", .body = json::serialize(body)}), [&](const json::value&) {
+    std::printf("realm %s is there; `realm keys create %s` makes a key for it\n", settings.realm.name.c_str(), settings.realm.name.c_str());
+  });
+}
+
+int run_keys_command(const AdminSettings& settings) {
+  Admin admin(settings.data, settings.json);
+  const std::string path = settings.realm.name.empty() ? "keys" : "realms/" + settings.realm.name + "/keys";
+  if (settings.action == "revoke") {
+    return admin.finish(admin.call({.method = verb::delete_, .path = "keys/" + settings.key_id}),
+                        [](const json::value& key) { std::printf("key %s is revoked\n", cell(key.at("id")).c_str()); });
+  }
+  if (settings.action == "create") {
+    json::object body{{"label", settings.label}};
+    if (!settings.scopes.empty()) body["scopes"] = json::value_from(settings.scopes);
+    if (settings.expires_days > 0) body["expires"] = static_cast<int64_t>(std::time(nullptr)) + int64_t{settings.expires_days} * 86'400;
+    return admin.finish(admin.call({.method = verb::post, .path = path, .body = json::serialize(body)}), [](const json::value& key) {
+      std::printf("%s\n", cell(key.at("key")).c_str());
+      std::fprintf(stderr, "This is the only time that the key is shown. Its id is %s.\n", cell(key.at("id")).c_str());
+    });
+  }
+  return admin.finish(admin.call({.method = verb::get, .path = path}), [](const json::value& answer) {
+    std::vector<std::vector<std::string>> rows = {{"ID", "LABEL", "SCOPES", "CREATED", "EXPIRES", "LAST USED", "REVOKED"}};
+    for (const json::value& key : answer.at("data").as_array()) {
+      rows.push_back({cell(key.at("id")), cell(key.at("label")), cell(key.at("scopes")), time_cell(key.at("created")),
+                      time_cell(key.at("expires")), time_cell(key.at("last_used")), time_cell(key.at("revoked"))});
+    }
+    print_table(rows);
+  });
+}
+
+int run_usage_command(const AdminSettings& settings) {
+  Admin admin(settings.data, settings.json);
+  std::string query;
+  const auto add = [&query](const char* name, const std::string& value) {
+    if (!value.empty()) query += (query.empty() ? "" : "&") + std::string(name) + "=" + value;
+  };
+  add("realm", settings.realm.name);
+  add("from", settings.from);
+  add("to", settings.to);
+  return admin.finish(admin.call({.method = verb::get, .path = "usage", .query = query}), [](const json::value& answer) {
+    static constexpr const char* columns[] = {
+        "date",         "realm",           "model", "key", "requests", "errors", "prompt_tokens", "cached_tokens", "completion_tokens",
+        "guest_cpu_ms", "kv_token_seconds"};
+    std::vector<std::vector<std::string>> rows(1);
+    for (const char* column : columns) rows.front().emplace_back(column);
+    for (const json::value& row : answer.at("data").as_array()) {
+      rows.emplace_back();
+      for (const char* column : columns) rows.back().push_back(cell(row.at(column)));
+    }
+    print_table(rows);
+  });
+}
+
+}  // namespace realm::cli

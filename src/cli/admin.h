@@ -1,0 +1,37 @@
+// The operator's commands.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace realm::cli {
+
+struct RealmSettings {
+  std::string name;
+  std::string new_name;
+  std::optional<double> weight;
+  std::optional<std::vector<std::string>> models;
+  std::map<std::string, std::optional<uint64_t>> limits;  // by the names of tenants::limit_fields
+};
+
+struct AdminSettings {
+  std::string action;  // "create", "list", ...
+  std::string data;    // empty: data_folder()
+  bool json = false;
+  RealmSettings realm;
+  std::string key_id;
+  std::string label;
+  std::vector<std::string> scopes;
+  uint32_t expires_days = 0;
+  std::string from;  // dates, for usage
+  std::string to;
+};
+
+int run_realms_command(const AdminSettings& settings);
+int run_keys_command(const AdminSettings& settings);
+int run_usage_command(const AdminSettings& settings);
+
+}  // namespace realm::cli

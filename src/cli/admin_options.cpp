@@ -1,0 +1,114 @@
+#include "cli/admin_options.h"
+
+#include <CLI/CLI.hpp>
+
+#include "tenants/types.h"
+
+namespace realm::cli {
+namespace {
+
+void add_common(CLI::App& command, AdminSettings& settings) {
+  command.add_option("--data", settings.data, "the server's data folder (default: $REALM_DATA, else the user's)");
+  command.add_flag("--json", settings.json, "JSON on stdout");
+}
+
+CLI::App* add_action(CLI::App& parent, const char* name, const char* help, AdminSettings& settings) {
+  CLI::App* action = parent.add_subcommand(name, help);
+  action->callback([&settings, name] { settings.action = name; });
+  add_common(*action, settings);
+  return action;
+}
+
+std::string dashed(std::string name) {
+  for (char& c : name) {
+    if (c == '_') c = '-';
+  }
+  return "--" + name;
+}
+
+void add_realm_settings(CLI::App& action, RealmSettings& realm) {
+  action.add_option("--weight", realm.weight, "share of the device against other realms, 0.001 to 1000 (default 1)");
+  action.add_option("--models", realm.models, "models that it may use, separated by commas (default: all)")->delimiter(',');
+  for (const tenants::LimitField& field : tenants::limit_fields) {
+    action.add_option(dashed(field.name), realm.limits[field.name], field.help)->check(CLI::Range(uint64_t{0}, field.most));
+  }
+}
+
+}  // namespace
+
+CLI::App* add_realms(CLI::App& app, AdminSettings& settings) {
+  CLI::App* realms = app.add_subcommand("realms", "customers: create, list, show, set, delete");
+  realms->require_subcommand(1);
+  add_action(*realms, "list", "all realms", settings);
+  CLI::App* create = add_action(*realms, "create", "make a realm", settings);
+  CLI::App* show = add_action(*realms, "show", "one realm", settings);
+  CLI::App* set = add_action(*realms, "set", "change a realm; what is not named stays", settings);
+  CLI::App* erase = add_action(*realms, "delete", "delete a realm and its keys; its usage stays", settings);
+  for (CLI::App* action : {create, show, set, erase}) action->add_option("name", settings.realm.name, "name or id")->required();
+  add_realm_settings(*create, settings.realm);
+  add_realm_settings(*set, settings.realm);
+  set->add_option("--name", settings.realm.new_name, "a new name");
+  return realms;
+}
+
+CLI::App* add_keys(CLI::App& app, AdminSettings& settings) {
+  CLI::App* keys = app.add_subcommand("keys", "API keys: create, list, revoke");
+  keys->require_subcommand(1);
+  CLI::App* create = add_action(*keys, "create", "make a key; it is shown once", settings);
+  CLI::App* list = add_action(*keys, "list", "keys of a realm", settings);
+  for (CLI::App* action : {create, list}) action->add_option("realm", settings.realm.name, "name or id; without one: the operators' keys");
+  create->add_option("--label", settings.label, "what it is for");
+  create->add_option("--scopes", settings.scopes, "inference, admin (default: inference; of operators: admin)")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"inference", "admin"}));
+  create->add_option("--expires-days", settings.expires_days, "valid for so many days (default: for ever)")->check(CLI::Range(1, 36'500));
+  CLI::App* revoke = add_action(*keys, "revoke", "make a key useless, at once", settings);
+  revoke->add_option("id", settings.key_id, "the key's id, or the key itself")->required();
+  return keys;
+}
+
+CLI::App* add_usage(CLI::App& app, AdminSettings& settings) {
+  CLI::App* usage = app.add_subcommand("usage", "what realms used, by model, key and UTC day");
+  usage->add_option("realm", settings.realm.name, "name or id (default: all)");
+  usage->add_option("--from", settings.from, "first day, such as 2026-11-01");
+  usage->add_option("--to", settings.to, "last day");
+  add_common(*usage, settings);
+  return usage;
+}
+
+void add_server_options(CLI::App& server, ServerSettings& settings) {
+  http::HttpLimits& limits = settings.limits;
+  server.add_option("-p,--port", settings.port, "0: any that is free (default 8080)")->check(CLI::Range(0, 65'535));
+  server.add_option("--host", settings.hosts, "addresses to listen on (default 127.0.0.1); may be repeated")->allow_extra_args(false);
+  server.add_option("--data", settings.data, "folder of realms, keys and usage (default: $REALM_DATA, else the user's)");
+  server.add_option("--max-realms", settings.realms_max, "realms that may be resident at once (default 16)")->check(CLI::Range(1, 100'000));
+  server.add_flag("--anonymous", settings.anonymous, "serve requests without a key too, as the realm `default`");
+  server.add_option("--tls-cert", settings.tls_certificate, "certificate chain, PEM")->check(CLI::ExistingFile);
+  server.add_option("--tls-key", settings.tls_key, "its key, PEM")->check(CLI::ExistingFile);
+  server.get_option("--tls-cert")->needs(server.get_option("--tls-key"));
+  server.get_option("--tls-key")->needs(server.get_option("--tls-cert"));
+  server.add_option("--parallel", settings.sequences_max, "sequences in the batch at once (default 256)")->check(CLI::Range(1, 256));
+  server.add_option("--workers", settings.workers, "threads that run programs (default: cores, at most 8)")->check(CLI::Range(1, 64));
+  server.add_option("--itl-target-ms", settings.inter_token_target_ms, "prompts are cut so that a step stays within (default 200)")
+      ->check(CLI::Range(1, 60'000));
+  server.add_option("--queue-deadline-ms", settings.queue_deadline_ms, "longest wait for a place in the batch; then 429 (default 60000)")
+      ->check(CLI::Range(1, 3'600'000));
+  server.add_option("--kv-mib", settings.kv_mib_max, "KV cache of active sequences (default: half of the free memory)");
+  server.add_option("--saved-kv-mib", settings.saved_kv_mib_max, "KV of idle sequences and cached prefixes (default 1024)");
+  server.add_option("--cors-origin", settings.cors_origins, "web origins that may call the API, or * (default: none)")
+      ->allow_extra_args(false);
+  server.add_option("--admin-host", settings.admin_hosts, "further Host names for /admin/v1")->allow_extra_args(false);
+  server.add_option("--max-connections", limits.connections_max, "default 8192")->check(CLI::Range(1, 1'000'000));
+  server.add_option("--header-bytes-max", limits.header_bytes_max, "default 16384; more: 431")->check(CLI::Range(1'024, 1 << 20));
+  server.add_option("--body-bytes-max", limits.body_bytes_max, "default 4194304; more: 413")->check(CLI::Range(1'024, 64 << 20));
+  server.add_option("--head-timeout-ms", limits.head_timeout_ms, "default 10000; longer: 408")->check(CLI::Range(1, 3'600'000));
+  server.add_option("--body-timeout-ms", limits.body_timeout_ms, "default 30000; longer: 408")->check(CLI::Range(1, 3'600'000));
+  server.add_option("--idle-timeout-ms", limits.idle_timeout_ms, "idle connections are closed (default 75000)")
+      ->check(CLI::Range(1, 3'600'000));
+  server.add_option("--write-timeout-ms", limits.write_timeout_ms, "readers that take nothing are dropped (default 30000)")
+      ->check(CLI::Range(1, 3'600'000));
+  server.add_option("--drain-timeout-ms", limits.drain_timeout_ms, "after SIGTERM answers may go on for so long (default 30000)")
+      ->check(CLI::Range(0, 3'600'000));
+}
+
+}  // namespace realm::cli

@@ -1,0 +1,19 @@
+// The operator's part of the command line.
+#pragma once
+
+#include <CLI/App.hpp>
+
+#include "cli/admin.h"
+#include "cli/server_options.h"
+
+namespace realm::cli {
+
+// Add the subcommands; when the line has been parsed, the action of the one that was given is set in `settings`.
+CLI::App* add_realms(CLI::App& app, AdminSettings& settings);
+CLI::App* add_keys(CLI::App& app, AdminSettings& settings);
+CLI::App* add_usage(CLI::App& app, AdminSettings& settings);
+
+// What `realm server` takes besides a model.
+void add_server_options(CLI::App& server, ServerSettings& settings);
+
+}  // namespace realm::cli

@@ -1,0 +1,156 @@
+// `realm server`: many customers over HTTP.
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstdio>
+#include <cstdlib>
+#include <mutex>
+#include <thread>
+
+#include "base/log.h"
+#include "cli/commands.h"
+#include "cli/engine_start.h"
+#include "cli/paths.h"
+#include "cli/terminal.h"
+#include "cli/version.h"
+#include "http/front.h"
+#include "http/server.h"
+
+namespace realm::cli {
+namespace {
+
+constexpr uint32_t workers_max = 8;
+constexpr uint32_t instances_max = 4'096;  // live requests of all realms together
+
+bool is_loopback(const std::string& host) { return host == "localhost" || host == "::1" || host.starts_with("127."); }
+
+// Signals as a count: the first asks for a drain, the second for an end.
+class Signals {
+ public:
+  explicit Signals(Interrupts& interrupts) : interrupts_(interrupts) {
+    interrupts_.on_interrupt([this] {
+      std::lock_guard lock(mutex_);
+      ++count_;
+      changed_.notify_all();
+    });
+  }
+  ~Signals() { interrupts_.on_interrupt(nullptr); }
+  // False when `stop` came first.
+  bool wait_for(int count, const bool& stop) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return count_ >= count || stop; });
+    return count_ >= count;
+  }
+  void wake(bool& stop) {
+    std::lock_guard lock(mutex_);
+    stop = true;
+    changed_.notify_all();
+  }
+
+ private:
+  Interrupts& interrupts_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  int count_ = 0;  // guarded
+};
+
+// Connections and models need more descriptors than shells give.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+runtime::RuntimeOptions runtime_options(const RunOptions& options, const ServerSettings& settings, std::filesystem::path program) {
+  runtime::RuntimeOptions runtime;
+  runtime.program = std::move(program);
+  runtime.compute_threads = options.threads;
+  runtime.realms_max = settings.realms_max * 2 + 16;  // two revisions of a realm may be open side by side
+  runtime.sandbox.code_cache = cache_folder() / "code";
+  runtime.sandbox.instances_max = instances_max;
+  runtime.sandbox.workers = settings.workers > 0 ? settings.workers : std::clamp(std::thread::hardware_concurrency(), 1u, workers_max);
+  runtime.scheduler.context_tokens_max = options.context_tokens;
+  runtime.scheduler.sequences_max = settings.sequences_max;
+  runtime.scheduler.inter_token_target_ms = settings.inter_token_target_ms;
+  runtime.scheduler.kv_bytes_max = settings.kv_mib_max << 20;
+  runtime.scheduler.saved_bytes_max = settings.saved_kv_mib_max << 20;
+  return runtime;
+}
+
+http::FrontOptions front_options(const ServerSettings& settings, bool loopback_only) {
+  http::FrontOptions front;
+  front.gate = {.loopback_only = loopback_only,
+                .anonymous = settings.anonymous,
+                .body_bytes_max = settings.limits.body_bytes_max,
+                .admin_hosts = settings.admin_hosts};
+  front.realms_resident_max = settings.realms_max;
+  front.cors_origins = settings.cors_origins;
+  front.realm_defaults.request_bytes_max = settings.limits.body_bytes_max;
+  front.realm_defaults.queue_deadline_ms = settings.queue_deadline_ms;
+  front.version = version;
+  return front;
+}
+
+http::ServerOptions server_options(const ServerSettings& settings, const std::filesystem::path& data) {
+  return {.hosts = settings.hosts,
+          .port = static_cast<uint16_t>(settings.port),
+          .local_socket = admin_socket(data),
+          .tls_certificate = settings.tls_certificate,
+          .tls_key = settings.tls_key,
+          .limits = settings.limits};
+}
+
+std::string address(const ServerSettings& settings, uint16_t port) {
+  const std::string& host = settings.hosts.front();
+  const bool is_v6 = host.find(':') != std::string::npos;
+  return (settings.tls_certificate.empty() ? "http://" : "https://") + (is_v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
+}
+
+// From the first signal on: no new connections, running answers end, a second signal cuts it short.
+void run_until_signal(http::Server& server, http::Front& front, Signals& signals) {
+  const bool never = false;
+  signals.wait_for(1, never);
+  std::fprintf(stderr, "realm: draining; a second signal ends at once\n");
+  front.drain();
+  bool drained = false;
+  std::thread second([&] {
+    if (signals.wait_for(2, drained)) server.stop_now();
+  });
+  server.drain();
+  signals.wake(drained);
+  second.join();
+}
+
+}  // namespace
+
+int run_server(const RunOptions& options, const ServerSettings& settings, Interrupts& interrupts) {
+  if (std::getenv("REALM_LOG") == nullptr) log().set_level(spdlog::level::info);
+  raise_descriptor_limit();
+  const bool loopback_only = std::all_of(settings.hosts.begin(), settings.hosts.end(), is_loopback);
+  const std::filesystem::path data = settings.data.empty() ? data_folder() : std::filesystem::path(settings.data);
+  auto tenants = tenants::Tenants::open({.folder = data});
+  if (!tenants) return report(tenants.error());
+  if (!loopback_only && !settings.anonymous && !(*tenants)->has_realms()) {
+    return report({ErrorCode::permission_denied,
+                   "a server that other machines can reach needs keys: make some with `realm realms create NAME` and `realm keys create "
+                   "NAME`, or give --anonymous"});
+  }
+  auto program = find_program(options.program);
+  if (!program) return report(program.error());
+  auto runtime = runtime::Runtime::create(runtime_options(options, settings, *program));
+  if (!runtime) return report(runtime.error());
+  if (auto loaded = load_model(**runtime, options, interrupts); !loaded) return report(loaded.error());
+  http::Front front(front_options(settings, loopback_only), settings.limits, **runtime, **tenants);
+  Signals signals(interrupts);
+  auto server = http::Server::start(server_options(settings, data), front);
+  if (!server) return report(server.error());
+  const std::string place = address(settings, (*server)->port());
+  std::fprintf(stderr, "realm: listening on %s (data in %s)\n", place.c_str(), data.c_str());
+  log_fields(spdlog::level::info, "listening", {{"address", place}, {"version", version}});
+  run_until_signal(**server, front, signals);
+  return 0;
+}
+
+}  // namespace realm::cli

@@ -1,0 +1,31 @@
+// What `realm server` was asked for.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "http/limits.h"
+
+namespace realm::cli {
+
+struct ServerSettings {
+  std::vector<std::string> hosts = {"127.0.0.1"};
+  uint32_t port = 8'080;
+  std::string data;  // empty: data_folder()
+  std::string tls_certificate;
+  std::string tls_key;
+  bool anonymous = false;
+  uint32_t realms_max = 16;
+  uint32_t sequences_max = 256;
+  uint32_t workers = 0;  // 0: as many as the machine has cores, at most 8
+  uint32_t inter_token_target_ms = 200;
+  uint32_t queue_deadline_ms = 60'000;
+  uint64_t kv_mib_max = 0;  // 0: half of the memory free at start
+  uint64_t saved_kv_mib_max = 1'024;
+  std::vector<std::string> cors_origins;
+  std::vector<std::string> admin_hosts;
+  http::HttpLimits limits;
+};
+
+}  // namespace realm::cli

@@ -1,0 +1,47 @@
+// Who asks, and may they: decided on the head of a request alone.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "http/inference.h"
+#include "http/message.h"
+#include "http/problem.h"
+#include "http/routes.h"
+#include "http/service.h"
+#include "tenants/tenants.h"
+
+namespace realm::http {
+
+struct GatekeeperOptions {
+  bool loopback_only = true;             // the server can be reached from this machine alone
+  bool anonymous = false;                // requests without a key are served, as the realm `default`
+  uint64_t body_bytes_max = 4ull << 20;  // of realms without a limit of their own
+  std::vector<std::string> admin_hosts;  // Host names that the admin API answers to, besides those of this machine
+};
+
+struct Admitted : Caller {
+  RouteKind kind = RouteKind::unknown;
+  TenantCall call;  // of programs and model lists: whose it is
+};
+
+class Gatekeeper {
+ public:
+  // `tenants` outlives this.
+  Gatekeeper(const GatekeeperOptions& options, tenants::Tenants& tenants);
+
+  // Any thread. A refusal for a rate limit carries its headers in `headers`.
+  std::expected<std::unique_ptr<Caller>, Problem> admit(const Request& request) const;
+
+ private:
+  std::expected<tenants::Identity, Problem> identify(const Request& request) const;
+  std::expected<std::unique_ptr<Caller>, Problem> admit_tenant(const Request& request, std::unique_ptr<Admitted> admitted) const;
+  std::expected<std::unique_ptr<Caller>, Problem> admit_operator(const Request& request, std::unique_ptr<Admitted> admitted) const;
+
+  const GatekeeperOptions options_;
+  tenants::Tenants& tenants_;
+  const tenants::RealmPointer default_realm_;
+};
+
+}  // namespace realm::http

@@ -1,0 +1,190 @@
+#include "http/server_metrics.h"
+
+#include <boost/json.hpp>
+#include <cmath>
+
+#include "base/clock.h"
+
+namespace realm::http {
+namespace {
+
+using Type = MetricText::Type;
+
+constexpr double rate_memory_s = 10;  // how far back requests_per_second() looks, as a time constant
+constexpr size_t codes_max = 64;      // refusal and outcome codes are ours, and few
+
+double seconds(uint64_t ns) { return static_cast<double>(ns) / 1e9; }
+
+}  // namespace
+
+ServerMetrics::OfRealm& ServerMetrics::of_realm(std::string_view realm) {
+  const auto found = realms_.find(realm);
+  if (found != realms_.end()) return found->second;
+  return realms_[realms_.size() < realm_labels_max ? std::string(realm) : "other"];
+}
+
+void ServerMetrics::request_began(std::string_view realm) {
+  running_.fetch_add(1, std::memory_order_relaxed);
+  std::lock_guard lock(mutex_);
+  OfRealm& counts = of_realm(realm);
+  ++counts.requests;
+  ++counts.running;
+}
+
+void ServerMetrics::request_ended(std::string_view realm, std::string_view outcome, const runtime::GenerationStats& stats) {
+  running_.fetch_sub(1, std::memory_order_relaxed);
+  if (stats.time_to_first_token_ns > 0) time_to_first_token_.observe(seconds(stats.time_to_first_token_ns));
+  if (stats.completion_tokens > 1) time_per_output_token_.observe(seconds(stats.decode_ns) / (stats.completion_tokens - 1));
+  request_seconds_.observe(seconds(stats.wall_ns));
+  queue_seconds_.observe(seconds(stats.queue_ns));
+  guest_cpu_seconds_.observe(seconds(stats.guest_cpu_ns));
+  const int64_t now_ns = monotonic_ns();
+  std::lock_guard lock(mutex_);
+  OfRealm& counts = of_realm(realm);
+  --counts.running;
+  counts.prompt_tokens += stats.prompt_tokens;
+  counts.cached_tokens += stats.cached_tokens;
+  counts.generation_tokens += stats.completion_tokens;
+  counts.guest_cpu_ns += stats.guest_cpu_ns;
+  if (counts.outcomes.size() < codes_max || counts.outcomes.contains(outcome)) ++counts.outcomes[std::string(outcome)];
+  // Exponentially weighted: each end counts 1, and what was counted fades with the time constant.
+  const double passed_s = last_end_ns_ == 0 ? rate_memory_s : static_cast<double>(now_ns - last_end_ns_) / 1e9;
+  per_second_ = per_second_ * std::exp(-passed_s / rate_memory_s) + 1 / rate_memory_s;
+  last_end_ns_ = now_ns;
+}
+
+double ServerMetrics::requests_per_second() const {
+  std::lock_guard lock(mutex_);
+  if (last_end_ns_ == 0) return 0;
+  return per_second_ * std::exp(-static_cast<double>(monotonic_ns() - last_end_ns_) / 1e9 / rate_memory_s);
+}
+
+void ServerMetrics::http_answered(uint16_t status) {
+  if (status < statuses_.size()) statuses_[status].fetch_add(1, std::memory_order_relaxed);
+}
+
+void ServerMetrics::connection(bool opened) {
+  if (opened) connections_total_.fetch_add(1, std::memory_order_relaxed);
+  opened ? connections_.fetch_add(1, std::memory_order_relaxed) : connections_.fetch_sub(1, std::memory_order_relaxed);
+}
+
+void ServerMetrics::refused(std::string_view code) {
+  std::lock_guard lock(mutex_);
+  if (refusals_.size() < codes_max || refusals_.contains(code)) ++refusals_[std::string(code)];
+}
+
+void ServerMetrics::client_gone() { clients_gone_.fetch_add(1, std::memory_order_relaxed); }
+
+void ServerMetrics::write_realms(MetricText& text) const {
+  std::lock_guard lock(mutex_);
+  const auto counter = [&](std::string_view name, Type type, std::string_view help, auto value) {
+    text.family(name, type, help);
+    for (const auto& [realm, counts] : realms_) text.sample(static_cast<double>(value(counts)), {{"realm", realm}});
+  };
+  counter("realm_requests_total", Type::counter, "Requests taken on", [](const OfRealm& of) { return of.requests; });
+  counter("realm_num_requests_running", Type::gauge, "Requests that run or wait", [](const OfRealm& of) { return of.running; });
+  counter("realm_prompt_tokens_total", Type::counter, "Prompt tokens", [](const OfRealm& of) { return of.prompt_tokens; });
+  counter("realm_prompt_tokens_cached_total", Type::counter, "Prompt tokens that a cached prefix covered",
+          [](const OfRealm& of) { return of.cached_tokens; });
+  counter("realm_generation_tokens_total", Type::counter, "Generated tokens", [](const OfRealm& of) { return of.generation_tokens; });
+  counter("realm_guest_cpu_seconds_total", Type::counter, "CPU time of the programs",
+          [](const OfRealm& of) { return seconds(of.guest_cpu_ns); });
+  text.family("realm_request_success_total", Type::counter, "Requests ended, by outcome");
+  for (const auto& [realm, counts] : realms_) {
+    for (const auto& [outcome, count] : counts.outcomes) {
+      text.sample(static_cast<double>(count), {{"realm", realm}, {"outcome", outcome}});
+    }
+  }
+  text.family("realm_refused_total", Type::counter, "Requests turned away before they ran, by limit");
+  for (const auto& [code, count] : refusals_) text.sample(static_cast<double>(count), {{"limit", code}});
+}
+
+boost::json::array ServerMetrics::realms() const {
+  boost::json::array rows;
+  std::lock_guard lock(mutex_);
+  for (const auto& [name, counts] : realms_) {
+    rows.push_back(boost::json::object{{"name", name},
+                                       {"running", counts.running},
+                                       {"requests", counts.requests},
+                                       {"prompt_tokens", counts.prompt_tokens},
+                                       {"generation_tokens", counts.generation_tokens}});
+  }
+  return rows;
+}
+
+void ServerMetrics::write(MetricText& text) const {
+  write_realms(text);
+  text.family("realm_http_responses_total", Type::counter, "HTTP answers by status");
+  for (size_t status = 0; status < statuses_.size(); ++status) {
+    const uint64_t count = statuses_[status].load(std::memory_order_relaxed);
+    if (count > 0) text.sample(static_cast<double>(count), {{"status", std::to_string(status)}});
+  }
+  text.single("realm_connections", Type::gauge, "Open client connections", connections_.load());
+  text.single("realm_connections_total", Type::counter, "Client connections accepted", static_cast<double>(connections_total_.load()));
+  text.single("realm_clients_gone_total", Type::counter, "Requests whose client left before the answer was complete",
+              static_cast<double>(clients_gone_.load()));
+  text.histogram("realm_time_to_first_token_seconds", "From the request to its first token", time_to_first_token_);
+  text.histogram("realm_inter_token_latency_seconds", "Mean time between the tokens of a request", time_per_output_token_);
+  text.histogram("realm_e2e_request_latency_seconds", "From the request to its end", request_seconds_);
+  text.histogram("realm_request_queue_time_seconds", "Waiting for a place in the batch", queue_seconds_);
+  text.histogram("realm_guest_cpu_seconds", "CPU time of a request's program", guest_cpu_seconds_);
+}
+
+namespace {
+
+struct ModelFamily {
+  const char* name;
+  Type type;
+  const char* help;
+  double (*value)(const engine::SchedulerStats&);
+};
+
+constexpr ModelFamily model_families[] = {
+    {"realm_num_sequences_running", Type::gauge, "Sequences in the batch",
+     [](const auto& s) { return static_cast<double>(s.sequences_active); }},
+    {"realm_num_requests_waiting", Type::gauge, "Sequences that wait for admission",
+     [](const auto& s) { return static_cast<double>(s.sequences_waiting); }},
+    {"realm_sequences_open", Type::gauge, "Sequences that programs hold",
+     [](const auto& s) { return static_cast<double>(s.sequences_open); }},
+    {"realm_kv_cache_usage_perc", Type::gauge, "Share of the KV tokens that is reserved, 0 to 1",
+     [](const auto& s) {
+       return s.kv_tokens_capacity == 0 ? 0.0 : static_cast<double>(s.kv_tokens_reserved) / static_cast<double>(s.kv_tokens_capacity);
+     }},
+    {"realm_kv_tokens_capacity", Type::gauge, "KV tokens that may be reserved",
+     [](const auto& s) { return static_cast<double>(s.kv_tokens_capacity); }},
+    {"realm_saved_kv_bytes", Type::gauge, "KV of parked sequences and cached prefixes",
+     [](const auto& s) { return static_cast<double>(s.saved_bytes); }},
+    {"realm_prefix_cache_hit_tokens_total", Type::counter, "Prompt tokens found in a cached prefix",
+     [](const auto& s) { return static_cast<double>(s.prefix_hit_tokens); }},
+    {"realm_steps_total", Type::counter, "Batches computed", [](const auto& s) { return static_cast<double>(s.steps); }},
+    {"realm_batch_prefill_tokens_total", Type::counter, "Prompt tokens computed",
+     [](const auto& s) { return static_cast<double>(s.prefill_tokens); }},
+    {"realm_batch_decode_tokens_total", Type::counter, "New tokens computed",
+     [](const auto& s) { return static_cast<double>(s.decode_tokens); }},
+    {"realm_discarded_tokens_total", Type::counter, "Tokens computed ahead and thrown away",
+     [](const auto& s) { return static_cast<double>(s.discarded_tokens); }},
+    {"realm_parks_total", Type::counter, "Sequences taken out of the batch with their KV saved",
+     [](const auto& s) { return static_cast<double>(s.parks); }},
+    {"realm_compute_seconds_total", Type::counter, "Time inside the backend",
+     [](const auto& s) { return static_cast<double>(s.compute_ns) / 1e9; }},
+    {"realm_step_seconds_total", Type::counter, "Time of whole steps", [](const auto& s) { return static_cast<double>(s.step_ns) / 1e9; }},
+};
+
+}  // namespace
+
+void write_runtime_metrics(MetricText& text, const runtime::Runtime& runtime) {
+  const auto models = runtime.models();
+  for (const ModelFamily& family : model_families) {
+    text.family(family.name, family.type, family.help);
+    for (const auto& model : models) text.sample(family.value(model.scheduler), {{"model", model.model.name}});
+  }
+  const auto sandbox = runtime.sandbox_stats();
+  text.single("realm_instances", Type::gauge, "Sandbox instances alive", sandbox.instances_live);
+  text.family("realm_instance_outcomes_total", Type::counter, "Sandbox instances ended, by outcome");
+  for (size_t i = 0; i < std::size(sandbox.outcomes); ++i) {
+    text.sample(static_cast<double>(sandbox.outcomes[i]),
+                {{"outcome", std::string(sandbox::outcome_name(static_cast<sandbox::OutcomeKind>(i)))}});
+  }
+}
+
+}  // namespace realm::http

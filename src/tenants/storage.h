@@ -1,0 +1,49 @@
+// Where realms, keys and usage are kept for good. One implementation is SQLite; whatever talks to another database implements this.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+#include "tenants/types.h"
+
+namespace realm::tenants {
+
+struct StoredKey {
+  Key key;
+  std::string secret_sha256;  // hexadecimal
+};
+
+struct Snapshot {
+  std::vector<Realm> realms;
+  std::vector<StoredKey> keys;
+};
+
+struct UsageQuery {
+  std::string realm_id;  // empty: all
+  int64_t first_day = 0;
+  int64_t last_day = INT64_MAX;
+};
+
+// Every write is durable when it returns. Any thread; one call at a time is served.
+class Storage {
+ public:
+  virtual ~Storage() = default;
+  virtual Result<Snapshot> load() = 0;
+  virtual Result<bool> changed_elsewhere() = 0;  // by another process, since the last load or call of this
+  virtual Result<void> create_realm(const Realm& realm) = 0;
+  virtual Result<void> update_realm(const Realm& realm) = 0;
+  virtual Result<void> delete_realm(std::string_view id) = 0;  // and its keys; its usage stays
+  virtual Result<void> create_key(const StoredKey& key) = 0;
+  virtual Result<void> revoke_key(std::string_view id, int64_t unix_s) = 0;
+  virtual Result<void> touch_keys(std::span<const std::pair<std::string, int64_t>> last_used) = 0;
+  virtual Result<void> add_usage(std::span<const Usage> rows) = 0;
+  virtual Result<std::vector<Usage>> usage(const UsageQuery& query) = 0;
+};
+
+}  // namespace realm::tenants
