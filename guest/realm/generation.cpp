@@ -5,6 +5,7 @@
 #include "include/realm.hpp"
 #include "realm/chat_template.h"
 #include "realm/stop_matcher.h"
+#include "realm/token_source.h"
 #include "realm/utf8_assembler.h"
 
 namespace realm {
@@ -58,7 +59,7 @@ uint64_t random_seed() {
   return seed;
 }
 
-void set_sampler(Sequence& sequence, const Model& model, const Request& request) {
+void set_sampler(Sequence& sequence, const Model& model, const Request& request, bool judged) {
   std::vector<int32_t> tokens;
   std::vector<float> biases;
   for (const auto& [token, bias] : request.logit_bias) {
@@ -84,7 +85,7 @@ void set_sampler(Sequence& sequence, const Model& model, const Request& request)
                                          request.frequency_penalty,
                                          request.presence_penalty,
                                          request.repeat_last_n,
-                                         request.ignore_eos ? 0u : static_cast<uint32_t>(REALM_SAMPLER_STOP_AT_END),
+                                         (request.ignore_eos ? 0u : uint32_t{REALM_SAMPLER_STOP_AT_END}) | (judged ? uint32_t{REALM_SAMPLER_JUDGED} : 0u),
                                          request.seed ? *request.seed : random_seed(),
                                          request.max_tokens,
                                          0};
@@ -131,12 +132,12 @@ struct Ending {
   uint32_t tokens = 0;  // sampled, the end token included
 };
 
-Ending decode(Sequence& sequence, const Model& model, const Request& request, Output& output) {
+Ending decode(TokenSource& source, const Model& model, const Request& request, Output& output) {
   Ending ending;
   int32_t tokens[tokens_per_call];
   while (request.max_tokens == 0 || ending.tokens < request.max_tokens) {
     const uint32_t room = request.max_tokens == 0 ? tokens_per_call : std::min(tokens_per_call, request.max_tokens - ending.tokens);
-    const uint32_t count = sequence.next(tokens, room);
+    const uint32_t count = source.next(tokens, room);
     if (count == 0) break;
     for (uint32_t i = 0; i < count; ++i) {
       ++ending.tokens;
@@ -146,12 +147,16 @@ Ending decode(Sequence& sequence, const Model& model, const Request& request, Ou
       }
     }
   }
+  if (source.is_whole()) ending.reason = "stop";
   return ending;
 }
 
 }  // namespace
 
 std::string generate_answer(const Request& request, AnswerSink& sink) {
+  std::string problem;
+  const std::unique_ptr<Constraint> constraint = make_constraint(request.shape, problem);
+  if (!problem.empty()) fail(REALM_FAIL_BAD_REQUEST, problem);
   const Model model(request.model);
   const std::vector<int32_t> prompt = prompt_tokens(model, request);
   const uint32_t context = model.info().context_tokens_max;
@@ -159,9 +164,10 @@ std::string generate_answer(const Request& request, AnswerSink& sink) {
   Sequence sequence(
       model, request.max_tokens > 0 && request.max_tokens < room ? static_cast<uint32_t>(prompt.size()) + request.max_tokens : context);
   sequence.append(prompt);
-  set_sampler(sequence, model, request);
+  set_sampler(sequence, model, request, constraint != nullptr);
   Output output(model, request, sink);
-  const Ending ending = decode(sequence, model, request, output);
+  TokenSource source(sequence, model, constraint.get());
+  const Ending ending = decode(source, model, request, output);
   if (output.stop_found().empty()) output.finish();
 
   common_json summary = common_json::object();

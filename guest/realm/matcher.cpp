@@ -166,7 +166,7 @@ bool Matcher::advance(std::string_view bytes) {
   return true;
 }
 
-std::string Matcher::forced_text(size_t bytes_max) {
+std::string Matcher::forced_text(size_t bytes_max, bool& ends) {
   std::string text;
   uint32_t set = current_;
   while (text.size() < bytes_max && !sets_[set].may_end) {
@@ -187,6 +187,7 @@ std::string Matcher::forced_text(size_t bytes_max) {
     text += static_cast<char>(only);
     set = static_cast<uint32_t>(next);
   }
+  ends = sets_[set].count == 0;
   return text;
 }
 

@@ -35,8 +35,8 @@ class Matcher {
   bool may_end() const { return sets_[current_].may_end; }
   // Nothing can follow.
   bool must_end() const { return sets_[current_].count == 0; }
-  // What must come next whatever the answer, at most `bytes_max`; empty when there is a choice.
-  std::string forced_text(size_t bytes_max);
+  // What must come next whatever the answer, at most `bytes_max`; empty when there is a choice. `ends`: nothing can follow it.
+  std::string forced_text(size_t bytes_max, bool& ends);
   // More readings at once than grammar_ways_max: the grammar is too ambiguous, and nothing is accepted any more.
   bool gave_up() const { return gave_up_; }
 

@@ -2,6 +2,7 @@
 #include <string>
 
 #include "realm/gbnf.h"
+#include "realm/json_grammar.h"
 #include "realm/pattern_text.h"
 
 namespace realm {
@@ -23,8 +24,6 @@ Ranges intersection(const Ranges& ranges, CodePoints with) {
   return result;
 }
 
-bool contains(const Ranges& ranges, uint32_t c) { return !intersection(ranges, {c, c}).empty(); }
-
 // What is outside of a class, of ASCII only: dialects differ on whether é is a \W.
 Ranges not_in(const Ranges& ranges) { return intersection(complement(ranges), {0, 0x7F}); }
 
@@ -45,22 +44,7 @@ class PatternParser {
   }
 
   // Characters as they stand in the answer.
-  Piece written(const Ranges& ranges) {
-    if (!use_.inside_json_string) return builder_.characters(ranges);
-    const Ranges plain = complement({{0, 0x1F}, {'"', '"'}, {'\\', '\\'}, {0x7F, 0x7F}});
-    Ranges direct;
-    for (const CodePoints& range : plain) {
-      const Ranges part = intersection(ranges, range);
-      direct.insert(direct.end(), part.begin(), part.end());
-    }
-    std::vector<Piece> alternatives = {builder_.characters(direct)};
-    constexpr std::pair<char, const char*> escapes[] = {{'"', "\\\""}, {'\\', "\\\\"}, {'\n', "\\n"}, {'\t', "\\t"},
-                                                        {'\r', "\\r"}, {'\f', "\\f"},  {'\b', "\\b"}, {'\0', "\\u0000"}};
-    for (const auto& [c, escape] : escapes) {
-      if (contains(ranges, static_cast<uint8_t>(c))) alternatives.push_back(builder_.literal(escape));
-    }
-    return builder_.choice(alternatives);
-  }
+  Piece written(const Ranges& ranges) { return use_.inside_json_string ? json_characters(builder_, ranges) : builder_.characters(ranges); }
 
   Piece anything() { return builder_.repeat(written(complement({})), 0, unlimited); }
 

@@ -256,6 +256,7 @@ std::optional<RequestError> parse_request(const std::string& text, Request& requ
   if (object.is_discarded()) return problem("the request is not valid JSON");
   if (!object.is_object()) return wrong_type("the request", "an object", object);
   if (auto bad = read_input(object, request)) return bad;
+  if (auto bad = read_answer_shape(object, request.shape)) return problem(*bad);
   return read_sampling(object, request);
 }
 

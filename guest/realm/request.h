@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "json.h"
+#include "realm/answer_shape.h"
 
 namespace realm {
 
@@ -38,6 +39,7 @@ struct Request {
   std::vector<std::pair<int32_t, float>> logit_bias;
   std::vector<std::string> stop;
   bool ignore_eos = false;
+  AnswerShape shape;
 };
 
 // What is wrong with a request; the message begins with the field's name.
