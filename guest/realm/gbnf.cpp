@@ -159,7 +159,8 @@ class GbnfParser {
 
   uint32_t parse_hex(uint32_t digits) {
     uint32_t value = 0;
-    if (!text_.take_hex(digits, value) || value > 0x10FFFF) refuse(std::to_string(digits) + " hexadecimal digits of a character are expected");
+    if (!text_.take_hex(digits, value) || value > 0x10FFFF)
+      refuse(std::to_string(digits) + " hexadecimal digits of a character are expected");
     return value;
   }
 

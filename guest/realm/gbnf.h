@@ -21,7 +21,8 @@ struct PatternUse {
 };
 
 // Literals, classes (with \d \w \s, negation, ranges), `.`, groups (capturing ones as plain ones), alternatives, * + ? {n} {n,} {n,m}
-// and their lazy forms, ^ and $ at the ends, escapes \n \r \t \f \v \0 \xHH \uHHHH \cX. Not: look-around, back-references, \b, \p, flags. They are named in builder.problem().
+// and their lazy forms, ^ and $ at the ends, escapes \n \r \t \f \v \0 \xHH \uHHHH \cX. Not: look-around, back-references, \b, \p, flags.
+// They are named in builder.problem().
 GrammarBuilder::Piece add_pattern(GrammarBuilder& builder, std::string_view pattern, PatternUse use);
 
 }  // namespace realm

@@ -76,19 +76,20 @@ void set_sampler(Sequence& sequence, const Model& model, const Request& request,
       biases.push_back(never);
     }
   }
-  const realm_sampler_params_t params = {request.temperature,
-                                         request.top_k,
-                                         request.top_p,
-                                         request.min_p,
-                                         request.typical_p,
-                                         request.repeat_penalty,
-                                         request.frequency_penalty,
-                                         request.presence_penalty,
-                                         request.repeat_last_n,
-                                         (request.ignore_eos ? 0u : uint32_t{REALM_SAMPLER_STOP_AT_END}) | (judged ? uint32_t{REALM_SAMPLER_JUDGED} : 0u),
-                                         request.seed ? *request.seed : random_seed(),
-                                         request.max_tokens,
-                                         0};
+  const realm_sampler_params_t params = {
+      request.temperature,
+      request.top_k,
+      request.top_p,
+      request.min_p,
+      request.typical_p,
+      request.repeat_penalty,
+      request.frequency_penalty,
+      request.presence_penalty,
+      request.repeat_last_n,
+      (request.ignore_eos ? 0u : uint32_t{REALM_SAMPLER_STOP_AT_END}) | (judged ? uint32_t{REALM_SAMPLER_JUDGED} : 0u),
+      request.seed ? *request.seed : random_seed(),
+      request.max_tokens,
+      0};
   sequence.sampler(params, tokens, biases);
 }
 

@@ -38,8 +38,8 @@ struct Grammar {
   std::vector<uint32_t> first_edge;  // by state, one more than there are states
   std::vector<Edge> edges;           // none from which the end cannot be reached
   std::vector<Rule> rules;
-  std::vector<uint8_t> is_end;    // by state: the end of a rule
-  std::vector<uint8_t> is_tail;   // by state: nothing but empty steps lead from it, to the end of its rule
+  std::vector<uint8_t> is_end;   // by state: the end of a rule
+  std::vector<uint8_t> is_tail;  // by state: nothing but empty steps lead from it, to the end of its rule
   uint32_t root = 0;
 };
 

@@ -80,19 +80,16 @@ Piece JsonGrammar::character() {
   if (character_ == none) {
     const Ranges hex = {{'0', '9'}, {'A', 'F'}, {'a', 'f'}};
     // No surrogates: a lone one is no character.
-    const Piece first_two =
-        builder_.choice({builder_.then(builder_.characters({{'0', '9'}, {'A', 'C'}, {'E', 'F'}, {'a', 'c'}, {'e', 'f'}}),
-                                       builder_.characters(hex)),
-                         builder_.then(builder_.characters({{'D', 'D'}, {'d', 'd'}}), builder_.characters({{'0', '7'}}))});
+    const Piece first_two = builder_.choice(
+        {builder_.then(builder_.characters({{'0', '9'}, {'A', 'C'}, {'E', 'F'}, {'a', 'c'}, {'e', 'f'}}), builder_.characters(hex)),
+         builder_.then(builder_.characters({{'D', 'D'}, {'d', 'd'}}), builder_.characters({{'0', '7'}}))});
     const Piece code = builder_.then(builder_.literal("\\u"), builder_.then(first_two, builder_.repeat(builder_.characters(hex), 2, 2)));
     character_ = builder_.rule(builder_.choice({json_characters(builder_, complement({})), builder_.literal("\\/"), code}));
   }
   return builder_.call(character_);
 }
 
-Piece JsonGrammar::quoted(Piece inside) {
-  return builder_.then(builder_.literal("\""), builder_.then(inside, builder_.literal("\"")));
-}
+Piece JsonGrammar::quoted(Piece inside) { return builder_.then(builder_.literal("\""), builder_.then(inside, builder_.literal("\""))); }
 
 Piece JsonGrammar::string() {
   if (string_ == none) string_ = builder_.rule(quoted(builder_.repeat(character(), 0, unlimited)));
@@ -141,7 +138,8 @@ Piece JsonGrammar::key_except(const std::vector<std::string>& names) {
 
 Piece JsonGrammar::integer() {
   if (integer_ == none) {
-    const Piece whole = builder_.then(builder_.characters(digit_from_one), builder_.repeat(builder_.characters(digit), 0, json_digits_max - 1));
+    const Piece whole =
+        builder_.then(builder_.characters(digit_from_one), builder_.repeat(builder_.characters(digit), 0, json_digits_max - 1));
     integer_ = builder_.rule(builder_.then(builder_.optional(builder_.literal("-")), builder_.choice({builder_.literal("0"), whole})));
   }
   return builder_.call(integer_);

@@ -21,7 +21,7 @@ class JsonGrammar {
   using Piece = GrammarBuilder::Piece;
   JsonGrammar(GrammarBuilder& builder, JsonLayout layout) : builder_(builder), layout_(layout) {}
 
-  Piece string();                                        // any, with its quotes
+  Piece string();                                             // any, with its quotes
   Piece string_of(uint32_t length_min, uint32_t length_max);  // in characters
   Piece quoted(Piece inside);
   Piece key_except(const std::vector<std::string>& names);  // a string that is none of them, with its quotes

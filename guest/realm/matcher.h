@@ -17,10 +17,10 @@
 
 namespace realm {
 
-constexpr uint32_t grammar_depth_max = 128;              // rules within rules that an answer may be in
-constexpr uint32_t grammar_ways_max = 4'096;             // in which an answer may be read at one time
-constexpr uint32_t remembered_steps_max = 2u << 20;      // 8 MiB
-constexpr uint32_t remembered_places_max = 1u << 20;     // 8 MiB
+constexpr uint32_t grammar_depth_max = 128;           // rules within rules that an answer may be in
+constexpr uint32_t grammar_ways_max = 4'096;          // in which an answer may be read at one time
+constexpr uint32_t remembered_steps_max = 2u << 20;   // 8 MiB
+constexpr uint32_t remembered_places_max = 1u << 20;  // 8 MiB
 constexpr uint32_t remembered_masks_max = 32;
 
 class Matcher {

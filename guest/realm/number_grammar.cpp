@@ -68,9 +68,8 @@ class Digits {
     }
     if (low[at] == high[at]) return builder_.then(digit(low[at], low[at], at, length), of_length(low, high, at + 1));
     const std::string nines(length, '9'), zeros(length, '0');
-    std::vector<Piece> alternatives = {
-        builder_.then(digit(low[at], low[at], at, length), of_length(low, nines, at + 1)),
-        builder_.then(digit(high[at], high[at], at, length), of_length(zeros, high, at + 1))};
+    std::vector<Piece> alternatives = {builder_.then(digit(low[at], low[at], at, length), of_length(low, nines, at + 1)),
+                                       builder_.then(digit(high[at], high[at], at, length), of_length(zeros, high, at + 1))};
     if (high[at] - low[at] > 1) {
       const char first = static_cast<char>(low[at] + 1), last = static_cast<char>(high[at] - 1);
       alternatives.push_back(builder_.then(digit(first, last, at, length), of_length(zeros, nines, at + 1)));

@@ -18,7 +18,7 @@ namespace {
 using Piece = GrammarBuilder::Piece;
 using RuleId = GrammarBuilder::RuleId;
 
-#define REALM_DATE                                                                             \
+#define REALM_DATE                                                                               \
   "(?:\\d{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\\d|30)" \
   "|02-(?:0[1-9]|1\\d|2[0-8])))"
 #define REALM_TIME "(?:[01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(?:\\.\\d{1,6})?(?:Z|[+-](?:0\\d|1\\d|2[0-3]):[0-5]\\d)"
@@ -108,7 +108,8 @@ class SchemaTranslator {
     std::vector<Piece> choices;
     const std::vector<std::string> types = generated_types(flat);
     for (const std::string& type : types) {
-      if (type != "integer" || std::find(types.begin(), types.end(), "number") == types.end()) choices.push_back(of_type(flat, type, nesting));
+      if (type != "integer" || std::find(types.begin(), types.end(), "number") == types.end())
+        choices.push_back(of_type(flat, type, nesting));
     }
     return choices.empty() ? builder_.nothing() : builder_.choice(choices);
   }
@@ -123,8 +124,10 @@ class SchemaTranslator {
     for (size_t i = 0; i < schemas.size() && sound(); ++i) {
       for (size_t j = 0; one && j < schemas.size(); ++j) {
         if (i == j || tree_.excludes(schemas[i], schemas[j])) continue;
-        return refuse("'oneOf' is supported only where the alternatives cannot be mistaken for one another, such as by a constant property, "
-                      "and alternatives " + std::to_string(i) + " and " + std::to_string(j) + " can; use 'anyOf'");
+        return refuse(
+            "'oneOf' is supported only where the alternatives cannot be mistaken for one another, such as by a constant property, "
+            "and alternatives " +
+            std::to_string(i) + " and " + std::to_string(j) + " can; use 'anyOf'");
       }
       choices.push_back(convert(schemas[i], nesting + 1));
     }
@@ -160,7 +163,8 @@ class SchemaTranslator {
                          : value.is_null()    ? "null"
                                               : "number";
       const bool whole = number == std::floor(number);
-      if (!holds(flat.at("type"), common_json::make(type)) && !(whole && holds(flat.at("type"), common_json::make("integer")))) return false;
+      if (!holds(flat.at("type"), common_json::make(type)) && !(whole && holds(flat.at("type"), common_json::make("integer"))))
+        return false;
     }
     if ((value.is_object() && (has("properties") || has("required") || has("additionalProperties") || has("patternProperties") ||
                                has("propertyNames") || has("minProperties") || has("maxProperties"))) ||
@@ -202,7 +206,8 @@ class SchemaTranslator {
   Piece string(const common_json& flat) {
     const uint32_t length_min = count_of(flat, "minLength", 0), length_max = count_of(flat, "maxLength", unlimited);
     if (flat.contains("pattern")) {
-      if (flat.contains("minLength") || flat.contains("maxLength")) return refuse("'pattern' together with minLength or maxLength is not supported");
+      if (flat.contains("minLength") || flat.contains("maxLength"))
+        return refuse("'pattern' together with minLength or maxLength is not supported");
       return json_.quoted(add_pattern(builder_, flat.at("pattern").get<std::string>(), {.inside_json_string = true, .anywhere = true}));
     }
     if (flat.contains("format") && flat.at("format").is_string() && length_min == 0 && length_max == unlimited) {
@@ -319,14 +324,16 @@ std::vector<SchemaTranslator::Property> SchemaTranslator::properties_of(const co
     }
     for (Property& property : properties) {
       const common_json name = common_json::make(property.name);
-      const bool fits = names.is_boolean() ? is_true(names) : fulfils(names, name) && (!names.contains("enum") || holds(names.at("enum"), name));
+      const bool fits =
+          names.is_boolean() ? is_true(names) : fulfils(names, name) && (!names.contains("enum") || holds(names.at("enum"), name));
       if (!fits) property.schema = common_json::make(false);
     }
   }
   return properties;
 }
 
-std::optional<RuleId> SchemaTranslator::further_property(const common_json& flat, const std::vector<Property>& properties, uint32_t nesting) {
+std::optional<RuleId> SchemaTranslator::further_property(const common_json& flat, const std::vector<Property>& properties,
+                                                         uint32_t nesting) {
   std::vector<std::string> names;
   for (const Property& property : properties) names.push_back(property.name);
   const common_json patterns = flat.value("patternProperties", common_json::object());

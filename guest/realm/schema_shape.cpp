@@ -6,8 +6,19 @@
 namespace realm {
 namespace {
 
-constexpr std::string_view unsupported[] = {"not", "if", "then", "else", "contains", "minContains", "maxContains", "dependencies",
-                                            "dependentRequired", "dependentSchemas", "unevaluatedItems", "$dynamicRef", "$recursiveRef"};
+constexpr std::string_view unsupported[] = {"not",
+                                            "if",
+                                            "then",
+                                            "else",
+                                            "contains",
+                                            "minContains",
+                                            "maxContains",
+                                            "dependencies",
+                                            "dependentRequired",
+                                            "dependentSchemas",
+                                            "unevaluatedItems",
+                                            "$dynamicRef",
+                                            "$recursiveRef"};
 constexpr std::string_view types[] = {"object", "array", "string", "number", "integer", "boolean", "null"};
 constexpr std::string_view schemas[] = {"additionalProperties", "propertyNames", "unevaluatedProperties", "additionalItems"};
 constexpr std::string_view schema_objects[] = {"properties", "patternProperties"};

@@ -9,8 +9,8 @@ namespace {
 
 constexpr uint32_t exclusion_nesting_max = 4;
 const std::vector<std::string> all_types = {"object", "array", "string", "number", "boolean", "null"};
-constexpr const char* object_keywords[] = {"properties", "required", "additionalProperties", "patternProperties", "propertyNames",
-                                           "minProperties", "maxProperties", "unevaluatedProperties"};
+constexpr const char* object_keywords[] = {"properties",    "required",      "additionalProperties", "patternProperties",
+                                           "propertyNames", "minProperties", "maxProperties",        "unevaluatedProperties"};
 constexpr const char* array_keywords[] = {"items", "prefixItems", "minItems", "maxItems", "uniqueItems", "unevaluatedItems"};
 constexpr const char* string_keywords[] = {"minLength", "maxLength", "pattern", "format"};
 constexpr const char* number_keywords[] = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"};
@@ -24,7 +24,9 @@ bool is_false(const common_json& schema) { return schema.is_boolean() && !schema
 
 common_json falsehood() { return common_json::make(false); }
 
-int hex_digit(char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1; }
+int hex_digit(char c) {
+  return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
 
 // One step of a JSON pointer in a URI fragment.
 std::string unescape(std::string_view step) {
@@ -106,12 +108,15 @@ void normalise(common_json& schema) {
 
 }  // namespace
 
+// Its own operator is ambiguous with itself the other way round.
+bool same(const common_json& a, const common_json& b) { return a.operator==(common_json_value(b)); }
+
 bool holds(const common_json& array, const common_json& value) {
-  return std::any_of(array.begin(), array.end(), [&](const common_json& each) { return each == value; });
+  return std::any_of(array.begin(), array.end(), [&](const common_json& each) { return same(each, value); });
 }
 
 common_json all_of(const common_json& a, const common_json& b) {
-  if (a == b) return a;
+  if (same(a, b)) return a;
   common_json list = common_json::array();
   list.push_back(a);
   list.push_back(b);
@@ -211,7 +216,7 @@ void SchemaTree::merge_keyword(common_json& into, const std::string& keyword, co
     return std::any_of(names.begin(), names.end(), [&](const char* name) { return keyword == name; });
   };
   if (is({"properties", "additionalProperties", "prefixItems", "items", "additionalItems"})) return;  // done
-  if (!into.contains(keyword) || into.at(keyword) == value) {
+  if (!into.contains(keyword) || same(into.at(keyword), value)) {
     into[keyword] = common_json(value);
     return;
   }
@@ -233,7 +238,8 @@ void SchemaTree::merge_keyword(common_json& into, const std::string& keyword, co
     for (const auto& x : mine) {
       for (const auto& y : value) product.push_back(all_of(x, y));
     }
-    if (product.size() > schema_alternatives_max) refuse("more than " + std::to_string(schema_alternatives_max) + " alternatives in one place");
+    if (product.size() > schema_alternatives_max)
+      refuse("more than " + std::to_string(schema_alternatives_max) + " alternatives in one place");
     into[keyword] = product;
   } else if (is({"uniqueItems"})) {
     into[keyword] = common_json::make(true);
@@ -264,7 +270,8 @@ void SchemaTree::merge_objects(common_json& into, const common_json& other) {
   const auto rest_of = [](const common_json& schema, const common_json& property) {
     return schema.contains("additionalProperties") ? all_of(property, schema.at("additionalProperties")) : property;
   };
-  for (const auto& [name, schema] : mine.items()) merged[name] = theirs.contains(name) ? all_of(schema, theirs.at(name)) : rest_of(other, schema);
+  for (const auto& [name, schema] : mine.items())
+    merged[name] = theirs.contains(name) ? all_of(schema, theirs.at(name)) : rest_of(other, schema);
   for (const auto& [name, schema] : theirs.items()) {
     if (!mine.contains(name)) merged[name] = rest_of(into, schema);
   }
@@ -335,7 +342,8 @@ bool SchemaTree::excludes_objects(const common_json& made, const common_json& ot
     const std::string property = name.get<std::string>();
     if (theirs.contains(property)) {
       if (mine.contains(property) && excludes(flatten(mine.at(property)), flatten(theirs.at(property)), nesting + 1)) return true;
-    } else if (other.contains("additionalProperties") && is_false(other.at("additionalProperties")) && !other.contains("patternProperties")) {
+    } else if (other.contains("additionalProperties") && is_false(other.at("additionalProperties")) &&
+               !other.contains("patternProperties")) {
       return true;
     }
   }

@@ -48,6 +48,7 @@ class SchemaTree {
   std::string problem_;
 };
 
+bool same(const common_json& a, const common_json& b);
 bool holds(const common_json& array, const common_json& value);
 // Of a flattened schema: the types that a value is generated of.
 std::vector<std::string> generated_types(const common_json& schema);
