@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "abi/realm_abi.h"
@@ -17,8 +18,14 @@ namespace realm {
 
 constexpr size_t tokenize_bytes_max = 1u << 20;  // the host takes no longer text in one call
 
+// Called once, before an instance that fails ends. A program that answers in a protocol of its own says there what is wrong, in the
+// protocol's shape, and leaves; when it returns, the host answers.
+using FailureWriter = void (*)(realm_failure failure, std::string_view message);
+inline FailureWriter failure_writer = nullptr;
+
 // Ends the instance; the caller gets `message` as the protocol's error.
 [[noreturn]] inline void fail(realm_failure failure, std::string_view message) {
+  if (FailureWriter writer = std::exchange(failure_writer, nullptr)) writer(failure, message);
   realm_fail(failure, reinterpret_cast<const uint8_t*>(message.data()), static_cast<uint32_t>(message.size()));
   __builtin_trap();
 }
@@ -164,6 +171,13 @@ class Model {
     return text;
   }
 
+  // The front-coded texts of the vocabulary, as `model_vocabulary` of the ABI has them.
+  std::vector<uint8_t> vocabulary() const {
+    std::vector<uint8_t> bytes(static_cast<size_t>(require(realm_model_vocabulary(handle_, nullptr, 0), "vocabulary")));
+    require(realm_model_vocabulary(handle_, bytes.data(), static_cast<uint32_t>(bytes.size())), "vocabulary");
+    return bytes;
+  }
+
   bool ends_generation(int32_t token) const {
     return (require(realm_token_flags(handle_, token), "token") & REALM_TOKEN_END_OF_GENERATION) != 0;
   }
@@ -199,6 +213,31 @@ class Sequence {
   uint32_t next(int32_t* tokens, uint32_t capacity) {
     const int32_t count = realm_seq_next(handle_, tokens, capacity);
     return count == REALM_CONTEXT_FULL ? 0 : static_cast<uint32_t>(require(count, "generation"));
+  }
+  uint32_t length() const { return static_cast<uint32_t>(require(realm_seq_length(handle_), "sequence")); }
+  // Takes back the tokens from `position` on and bans some there.
+  void reject(uint32_t position, const int32_t* banned, uint32_t count) {
+    require(realm_seq_reject(handle_, position, banned, count), "reject");
+  }
+  // Which tokens may come at `position`: token i is bit (i % 8) of byte (i / 8), for the whole vocabulary.
+  void mask(uint32_t position, const std::vector<uint8_t>& allowed) {
+    require(realm_seq_mask(handle_, position, allowed.data(), static_cast<uint32_t>(allowed.size())), "mask");
+  }
+  // Adds tokens of the program's own choice. False when the context is full.
+  bool push(const int32_t* tokens, uint32_t count) {
+    const int32_t status = realm_seq_push(handle_, tokens, count);
+    return status != REALM_CONTEXT_FULL && require(status, "push") >= 0;
+  }
+  // The likeliest tokens at `position`, that of the token taken last from a judged sequence; returns how many, 0 when unknown.
+  uint32_t candidates(uint32_t position, int32_t* tokens, float* logprobs, uint32_t count) const {
+    const int32_t found = realm_seq_candidates(handle_, position, tokens, count, logprobs, count);
+    return found == REALM_NOT_FOUND ? 0 : static_cast<uint32_t>(require(found, "candidates"));
+  }
+  // The log-probability of one token there; minus infinity when unknown.
+  float logprob(uint32_t position, int32_t token) const {
+    float logprob = 0;
+    const int32_t found = realm_seq_logprobs(handle_, position, &token, 1, &logprob, 1);
+    return found == REALM_NOT_FOUND ? -__builtin_inff() : (require(found, "logprobs"), logprob);
   }
   realm_sequence_stats_t stats() const {
     realm_sequence_stats_t stats{};

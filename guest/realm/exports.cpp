@@ -4,6 +4,7 @@
 #include "realm/chat_template.h"
 #include "realm/generation.h"
 #include "realm/request.h"
+#include "realm/routes.h"
 #include "realm/utf8_assembler.h"
 
 namespace realm {
@@ -11,12 +12,12 @@ namespace {
 
 class EmittedAnswer : public AnswerSink {
  public:
-  void on_text(const std::string& text) override { emit(REALM_EMIT_TEXT, text); }
+  void on_text(uint32_t, const std::string& text) override { emit(REALM_EMIT_TEXT, text); }
 };
 
 class CollectedAnswer : public AnswerSink {
  public:
-  void on_text(const std::string& text) override { text_ += text; }
+  void on_text(uint32_t, const std::string& text) override { text_ += text; }
   const std::string& text() const { return text_; }
 
  private:
@@ -41,6 +42,10 @@ REALM_EXPORT("realm_abi_v1") void REALM_ABI_MARKER() {}
 
 // Serves the request of this instance.
 REALM_EXPORT("handle") int32_t realm_handle_request() {
+  if (const std::string route = realm::request_text(REALM_REQUEST_ROUTE); !route.empty()) {
+    realm::answer_route(route);
+    return 0;
+  }
   realm::Request request;
   if (const auto bad = realm::parse_request(realm::read_request(), request)) realm::fail(REALM_FAIL_BAD_REQUEST, bad->message);
   realm::EmittedAnswer answer;

@@ -4,94 +4,10 @@
 #include <cstdlib>
 #include <limits>
 
-#include "realm/utf8_assembler.h"
+#include "realm/json_fields.h"
 
 namespace realm {
 namespace {
-
-using Problem = std::optional<RequestError>;
-
-Problem problem(std::string message) { return RequestError{std::move(message)}; }
-
-std::string_view type_name(const common_json& value) {
-  if (value.is_null()) return "null";
-  if (value.is_boolean()) return "a boolean";
-  if (value.is_number()) return "a number";
-  if (value.is_string()) return "a string";
-  if (value.is_array()) return "an array";
-  return "an object";
-}
-
-Problem wrong_type(const std::string& field, std::string_view wanted, const common_json& value) {
-  return problem(field + ": must be " + std::string(wanted) + ", not " + std::string(type_name(value)));
-}
-
-// Null counts as absent, as in the OpenAI API.
-const common_json* find(const common_json& object, const std::string& field) {
-  if (!object.contains(field) || object.at(field).is_null()) return nullptr;
-  return &object.at(field);
-}
-
-std::string plain(double value) {
-  std::string text = std::to_string(value);
-  text.erase(text.find_last_not_of('0') + 1);
-  if (text.back() == '.') text.pop_back();
-  return text;
-}
-
-// A parser that recurses must not be led deeper than the stack goes.
-bool too_deep(std::string_view text) {
-  uint32_t depth = 0;
-  bool in_string = false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\')
-        ++i;
-      else if (c == '"')
-        in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '[' || c == '{') {
-      if (++depth > json_depth_max) return true;
-    } else if ((c == ']' || c == '}') && depth > 0) {
-      --depth;
-    }
-  }
-  return false;
-}
-
-struct Range {
-  double low;
-  double high;
-  bool low_excluded = false;
-};
-
-Problem read_number(const common_json& object, const std::string& field, Range range, float& out) {
-  const common_json* value = find(object, field);
-  if (value == nullptr) return {};
-  const std::string wanted =
-      std::string("a number ") + (range.low_excluded ? "above " : "from ") + plain(range.low) + " to " + plain(range.high);
-  if (!value->is_number()) return wrong_type(field, wanted, *value);
-  const double number = value->get<double>();
-  const bool inside = number <= range.high && (range.low_excluded ? number > range.low : number >= range.low);
-  if (!inside) return problem(field + ": must be " + wanted);
-  out = static_cast<float>(number);
-  return {};
-}
-
-template <class T>
-Problem read_integer(const common_json& object, const std::string& field, int64_t low, int64_t high, T& out) {
-  const common_json* value = find(object, field);
-  if (value == nullptr) return {};
-  const std::string wanted = "an integer from " + std::to_string(low) + " to " + std::to_string(high);
-  const bool whole = value->is_number_integer() || (value->is_number() && std::floor(value->get<double>()) == value->get<double>());
-  if (!whole) return wrong_type(field, wanted, *value);
-  const double approximate = value->get<double>();
-  if (approximate < static_cast<double>(low) || approximate > static_cast<double>(high)) return problem(field + ": must be " + wanted);
-  out = static_cast<T>(value->is_number_integer() ? value->get<int64_t>() : static_cast<int64_t>(approximate));
-  return {};
-}
 
 Problem read_seed(const common_json& object, Request& request) {
   const common_json* value = find(object, "seed");
@@ -174,6 +90,8 @@ Problem flatten_content(const std::string& field, common_json& message) {
   return {};
 }
 
+}  // namespace
+
 Problem read_messages(const common_json& object, Request& request) {
   const common_json* value = find(object, "messages");
   if (value == nullptr) return {};
@@ -198,6 +116,8 @@ Problem read_messages(const common_json& object, Request& request) {
   return {};
 }
 
+namespace {
+
 Problem read_input(const common_json& object, Request& request) {
   if (const common_json* prompt = find(object, "prompt")) {
     if (!prompt->is_string()) return wrong_type("prompt", "a string", *prompt);
@@ -208,6 +128,10 @@ Problem read_input(const common_json& object, Request& request) {
     return problem("messages: give either messages or a prompt");
   }
   if (request.prompt && request.prompt->empty()) return problem("prompt: must not be empty");
+  return {};
+}
+
+Problem read_model(const common_json& object, Request& request) {
   if (const common_json* model = find(object, "model")) {
     if (!model->is_string()) return wrong_type("model", "a string", *model);
     request.model = model->get<std::string>();
@@ -238,6 +162,7 @@ Problem read_sampling(const common_json& object, Request& request) {
       check(read_number(object, "min_p", {0, 1}, request.min_p)) ||
       check(read_number(object, "typical_p", {0, 1, true}, request.typical_p)) ||
       check(read_number(object, "repeat_penalty", {0, 100, true}, request.repeat_penalty)) ||
+      check(read_number(object, "repetition_penalty", {0, 100, true}, request.repeat_penalty)) ||
       check(read_integer(object, "repeat_last_n", -1, most, request.repeat_last_n)) ||
       check(read_number(object, "frequency_penalty", {-100, 100}, request.frequency_penalty)) ||
       check(read_number(object, "presence_penalty", {-100, 100}, request.presence_penalty)) || check(read_seed(object, request)) ||
@@ -249,14 +174,21 @@ Problem read_sampling(const common_json& object, Request& request) {
 
 }  // namespace
 
-std::optional<RequestError> parse_request(const std::string& text, Request& request) {
-  if (valid_utf8_prefix(text) != text.size()) return problem("the request is not valid UTF-8");
-  if (too_deep(text)) return problem("the request is nested deeper than " + std::to_string(json_depth_max) + " levels");
-  const common_json object = common_json::parse_no_throw(text);
-  if (object.is_discarded()) return problem("the request is not valid JSON");
-  if (!object.is_object()) return wrong_type("the request", "an object", object);
-  if (auto bad = read_input(object, request)) return bad;
+Problem read_options(const common_json& object, Request& request) {
+  if (auto bad = read_model(object, request)) return bad;
+  if (auto bad = read_answer_shape(object, request.shape)) return problem(*bad);
   return read_sampling(object, request);
+}
+
+Problem read_request(const common_json& object, Request& request) {
+  if (auto bad = read_input(object, request)) return bad;
+  return read_options(object, request);
+}
+
+Problem parse_request(const std::string& text, Request& request) {
+  common_json object;
+  if (auto bad = parse_object(text, object)) return bad;
+  return read_request(object, request);
 }
 
 }  // namespace realm

@@ -9,13 +9,15 @@
 #include <vector>
 
 #include "json.h"
+#include "realm/answer_shape.h"
+#include "realm/json_fields.h"
 
 namespace realm {
 
 constexpr uint32_t stops_max = 16;
 constexpr uint32_t stop_bytes_max = 256;
 constexpr uint32_t messages_max = 4'096;
-constexpr uint32_t json_depth_max = 64;
+constexpr int32_t top_logprobs_max = 20;
 constexpr uint32_t logit_biases_max = 1'024;
 
 struct Request {
@@ -38,14 +40,17 @@ struct Request {
   std::vector<std::pair<int32_t, float>> logit_bias;
   std::vector<std::string> stop;
   bool ignore_eos = false;
+  AnswerShape shape;
+  int32_t top_logprobs = -1;   // so many alternatives of each token are told; -1: no log-probabilities at all
+  bool shows_special = false;  // the text of control tokens belongs to the answer: tool calls begin with some
 };
 
-// What is wrong with a request; the message begins with the field's name.
-struct RequestError {
-  std::string message;
-};
+// Read the fields of an object into the request; unknown ones are ignored. read_options leaves out what is asked: prompt, messages.
+Problem read_options(const common_json& object, Request& request);
+Problem read_messages(const common_json& object, Request& request);
+Problem read_request(const common_json& object, Request& request);
 
-// Empty when `text` was understood. Unknown fields are ignored.
-std::optional<RequestError> parse_request(const std::string& text, Request& request);
+// Empty when `text` was understood.
+Problem parse_request(const std::string& text, Request& request);
 
 }  // namespace realm

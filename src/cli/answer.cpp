@@ -33,7 +33,12 @@ std::string request_json(const RunOptions& options, const std::vector<Message>& 
   set(request, "seed", options.seed);
   if (options.ignore_eos) request["ignore_eos"] = true;
   if (!options.stop.empty()) request["stop"] = boost::json::value_from(options.stop);
-  return boost::json::serialize(request);
+  if (!options.grammar.empty()) request["grammar"] = options.grammar;
+  if (!options.regex.empty()) request["regex"] = options.regex;
+  std::string text = boost::json::serialize(request);
+  // As it came: it was not parsed here, and what it means is the program's business.
+  if (!options.schema.empty()) text.insert(text.size() - 1, ",\"json_schema\":" + options.schema);
+  return text;
 }
 
 runtime::EmitResult Answer::on_text(std::string_view utf8) {

@@ -3,8 +3,10 @@
 #include <signal.h>
 
 #include <CLI/CLI.hpp>
+#include <boost/json.hpp>
 #include <cstdio>
 #include <exception>
+#include <fstream>
 #include <iostream>
 #include <iterator>
 #include <new>
@@ -18,6 +20,7 @@ namespace realm::cli {
 namespace {
 
 constexpr uint64_t stdin_bytes_max = 4u << 20;
+constexpr uint64_t form_bytes_max = 1u << 20;  // of a schema or grammar
 
 // A number inside a range. What CLI11's own check lets through is NaN.
 template <class T>
@@ -45,6 +48,43 @@ void add_model_options(CLI::App& command, RunOptions& options) {
   command.add_flag("--json", options.json, "one JSON object on stdout");
 }
 
+// The text itself where it contains `mark`, else that of the file that it names.
+CLI::Validator text_or_file(const char* mark) {
+  return CLI::Validator(
+      [mark](std::string& text) -> std::string {
+        if (text.find(mark) != std::string::npos) return {};
+        std::ifstream file(text, std::ios::binary);
+        std::string content(form_bytes_max + 1, '\0');
+        file.read(content.data(), static_cast<std::streamsize>(content.size()));
+        if (!file.eof()) return text + (file.gcount() > 0 ? " has more than 1 MiB" : " cannot be read");
+        content.resize(static_cast<size_t>(file.gcount()));
+        text = std::move(content);
+        return {};
+      },
+      "");
+}
+
+CLI::Validator valid_json() {
+  return CLI::Validator(
+      [](std::string& text) -> std::string {
+        boost::system::error_code error;
+        boost::json::parse_options options;
+        options.max_depth = 256;
+        (void)boost::json::parse(text, error, {}, options);
+        return error ? "is not valid JSON" : "";
+      },
+      "");
+}
+
+void add_form_options(CLI::App& command, RunOptions& options) {
+  CLI::Option* schema =
+      command.add_option("-j,--schema,--json-schema", options.schema, "answer with JSON for this JSON Schema; a file, or the text");
+  CLI::Option* grammar = command.add_option("--grammar", options.grammar, "answer with what this GBNF grammar allows; a file, or the text");
+  CLI::Option* regex = command.add_option("--regex", options.regex, "answer with a text that this regular expression matches");
+  schema->transform(text_or_file("{"))->check(valid_json())->excludes(grammar)->excludes(regex);
+  grammar->transform(text_or_file("::="))->excludes(regex);
+}
+
 CLI::App* add_run(CLI::App& app, RunOptions& options) {
   CLI::App* run = app.add_subcommand("run", "answer a prompt, or chat");
   run->footer(
@@ -67,6 +107,7 @@ CLI::App* add_run(CLI::App& app, RunOptions& options) {
   run->add_option("--presence-penalty", options.presence_penalty, "default 0, off")->check(between(-100.0, 100.0));
   run->add_option("--seed", options.seed, "same seed, same answer (default: random)");
   run->add_option("--stop", options.stop, "end the answer at this text; may be repeated")->allow_extra_args(false);
+  add_form_options(*run, options);
   run->add_option("--realms", options.realms, "so many realms answer at once, then a table")->check(between(1u, realms_max));
   run->add_flag("--raw", options.raw, "the prompt as it is, without the model's chat template");
   run->add_flag("--ignore-eos", options.ignore_eos, "go on past the end of the answer, to --max-tokens");

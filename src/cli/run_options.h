@@ -25,6 +25,9 @@ struct RunOptions {
   std::optional<double> presence_penalty;
   std::optional<int64_t> seed;
   std::vector<std::string> stop;
+  std::string schema;   // JSON Schema that the answer fulfils
+  std::string grammar;  // GBNF that it matches
+  std::string regex;
   uint32_t context_tokens = 0;  // 0: the scheduler's default
   uint32_t threads = 0;
   uint32_t realms = 0;  // 0: not asked for

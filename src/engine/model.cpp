@@ -2,6 +2,7 @@
 
 #include <llama.h>
 
+#include <algorithm>
 #include <array>
 #include <exception>
 
@@ -196,6 +197,30 @@ bool Model::is_end_of_generation(int32_t token) const noexcept {
 
 bool Model::is_control(int32_t token) const noexcept {
   return is_token(token) && (token_flags_[static_cast<size_t>(token)] & control_flag) != 0;
+}
+
+const std::vector<uint8_t>& Model::sorted_vocabulary() const {
+  std::call_once(sorted_once_, [this] {
+    std::vector<std::pair<std::string, int32_t>> texts;
+    for (uint32_t i = 0; i < info_.vocabulary_tokens; ++i) {
+      const auto token = static_cast<int32_t>(i);
+      if (token_flags_[i] != 0) continue;
+      std::string text;
+      (void)append_token_text(token, false, text);
+      if (!text.empty() && text.size() <= UINT8_MAX) texts.emplace_back(std::move(text), token);
+    }
+    std::ranges::sort(texts);
+    std::string_view previous;
+    for (const auto& [text, token] : texts) {
+      const auto shared = std::ranges::mismatch(text, previous).in1 - text.begin();
+      for (int shift = 0; shift < 32; shift += 8) sorted_vocabulary_.push_back(static_cast<uint8_t>(static_cast<uint32_t>(token) >> shift));
+      sorted_vocabulary_.push_back(static_cast<uint8_t>(shared));
+      sorted_vocabulary_.push_back(static_cast<uint8_t>(text.size() - static_cast<size_t>(shared)));
+      sorted_vocabulary_.insert(sorted_vocabulary_.end(), text.begin() + shared, text.end());
+      previous = text;
+    }
+  });
+  return sorted_vocabulary_;
 }
 
 }  // namespace realm::engine

@@ -78,6 +78,20 @@ uint64_t mix(uint64_t x) {
   return x ^ (x >> 31);
 }
 
+bool is_allowed(std::span<const uint64_t> allowed, size_t token) { return (allowed[token / 64] >> (token % 64) & 1) != 0; }
+
+// The first allowed token that is not banned, the first allowed one, or -1.
+int32_t first_allowed(std::span<const uint64_t> allowed, std::span<const int32_t> banned, size_t vocabulary_tokens) {
+  int32_t first = -1;
+  for (size_t token = 0; token < vocabulary_tokens; ++token) {
+    if (!is_allowed(allowed, token)) continue;
+    const auto id = static_cast<int32_t>(token);
+    if (std::ranges::find(banned, id) == banned.end()) return id;
+    if (first < 0) first = id;
+  }
+  return first;
+}
+
 // From 0 to below 1 in steps of 2^-53. A counter-based generator: a hash of what makes the draw, in place of a state.
 double random_number(uint64_t seed, uint64_t position, uint64_t bans) {
   return static_cast<double>(mix(mix(mix(seed) ^ position) ^ bans) >> 11) * 0x1.0p-53;
@@ -113,11 +127,10 @@ Result<void> validate(const SamplerParams& params, uint32_t vocabulary_tokens) {
   return {};
 }
 
-int32_t sample(std::span<const float> logits, std::span<const int32_t> history, std::span<const int32_t> banned,
-               const SamplerParams& params, SamplerScratch& scratch) {
-  const std::span<const float> row = adjusted_row(logits, history, banned, params, scratch);
-  const float largest = block_maxima(row, scratch.maxima);
-  if (largest == minus_infinity) return token_without_logits(logits, banned, scratch);
+namespace {
+
+// `largest` is above minus infinity and scratch.maxima belongs to the row.
+int32_t draw_from(std::span<const float> row, float largest, const SamplerParams& params, double random, SamplerScratch& scratch) {
   // An infinite logit has all of the probability.
   if (params.temperature == 0 || std::isinf(largest)) return first_token_of(row, scratch.maxima, largest);
   Candidates candidates(row, largest, scratch);
@@ -125,7 +138,35 @@ int32_t sample(std::span<const float> logits, std::span<const int32_t> history, 
   candidates.keep_typical(params.typical_p);
   candidates.keep_top_p(params.top_p);
   candidates.keep_min_p(params.min_p);
-  return candidates.draw(params.temperature, random_number(params.seed, history.size(), banned.size()));
+  return candidates.draw(params.temperature, random);
+}
+
+}  // namespace
+
+int32_t sample(std::span<const float> logits, std::span<const int32_t> history, std::span<const int32_t> banned,
+               const SamplerParams& params, SamplerScratch& scratch) {
+  const std::span<const float> row = adjusted_row(logits, history, banned, params, scratch);
+  const float largest = block_maxima(row, scratch.maxima);
+  if (largest == minus_infinity) return token_without_logits(logits, banned, scratch);
+  return draw_from(row, largest, params, random_number(params.seed, history.size(), banned.size()), scratch);
+}
+
+int32_t sample_allowed(std::span<const float> logits, std::span<const int32_t> history, std::span<const int32_t> banned,
+                       std::span<const uint64_t> allowed, const SamplerParams& params, SamplerScratch& scratch) {
+  const int32_t unmasked = sample(logits, history, banned, params, scratch);
+  if (is_allowed(allowed, static_cast<size_t>(unmasked))) return unmasked;
+  const std::span<const float> row = adjusted_row(logits, history, banned, params, scratch);
+  if (row.data() == logits.data()) scratch.logits.assign(logits.begin(), logits.end());
+  std::vector<float>& masked = scratch.logits;
+  for (size_t token = 0; token < masked.size(); ++token) {
+    if (!is_allowed(allowed, token)) masked[token] = minus_infinity;
+  }
+  const float largest = block_maxima(masked, scratch.maxima);
+  if (largest == minus_infinity) {
+    const int32_t first = first_allowed(allowed, banned, logits.size());
+    return first < 0 ? unmasked : first;
+  }
+  return draw_from(masked, largest, params, random_number(params.seed, history.size(), banned.size() + 1), scratch);
 }
 
 }  // namespace realm::engine

@@ -56,4 +56,10 @@ struct SamplerScratch {
 int32_t sample(std::span<const float> logits, std::span<const int32_t> history, std::span<const int32_t> banned,
                const SamplerParams& params, SamplerScratch& scratch);
 
+// As sample(), but only a token of `allowed` may come out: bit (id % 64) of word (id / 64), at least the vocabulary's size in bits.
+// The draw of sample() is kept when it is allowed, else another one follows among the allowed. So it does not matter to the result
+// whether the owner names what is allowed before the draw or refuses the token after it. Without any allowed token: sample()'s.
+int32_t sample_allowed(std::span<const float> logits, std::span<const int32_t> history, std::span<const int32_t> banned,
+                       std::span<const uint64_t> allowed, const SamplerParams& params, SamplerScratch& scratch);
+
 }  // namespace realm::engine

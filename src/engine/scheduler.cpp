@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "base/clock.h"
-#include "base/memory.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "engine/scheduler_state.h"
 
 namespace realm::engine {
@@ -34,11 +34,11 @@ Result<std::unique_ptr<Scheduler>> Scheduler::create(std::shared_ptr<Model> mode
     return fail(ErrorCode::invalid_argument, "context: " + std::to_string(options.context_tokens_max) + " tokens asked for, but " +
                                                  info.name + " was trained for " + std::to_string(info.context_tokens_trained));
   }
-  const KvContextOptions kv_options{
-      .streams = options.sequences_max,
-      .stream_tokens_max =
-          options.context_tokens_max > 0 ? options.context_tokens_max : std::min(info.context_tokens_trained, context_tokens_default),
-      .batch_tokens_max = options.prefill_tokens_max};
+  const KvContextOptions kv_options{.streams = options.sequences_max,
+                                    .stream_tokens_max = options.context_tokens_max > 0
+                                                             ? options.context_tokens_max
+                                                             : std::min(info.context_tokens_trained, context_tokens_default),
+                                    .batch_tokens_max = options.prefill_tokens_max};
   auto kv = KvContext::create(model, *pool, kv_options);
   if (!kv) return fail(std::move(kv));
   auto impl = std::make_unique<Impl>(model, std::move(pool), options, std::move(*kv));
@@ -184,6 +184,8 @@ void Scheduler::Impl::pick_up(const std::shared_ptr<SharedSequence>& shared) {
   std::vector<int32_t> added;
   uint32_t keep = 0;
   bool changed = false;
+  bool prompt_added = false;
+  std::shared_ptr<const KeptRow> row;  // what the next token is drawn from, if it was computed already
   bool closed = false;
   {
     std::lock_guard lock(shared->mutex);
@@ -194,25 +196,30 @@ void Scheduler::Impl::pick_up(const std::shared_ptr<SharedSequence>& shared) {
     keep = std::exchange(shared->keep, shared->length);
     added.swap(shared->added);
     if (std::exchange(shared->plan_changed, false)) sequence.plan = shared->plan;
-    if (changed) sequence.banned = shared->banned;
+    prompt_added = std::exchange(shared->prompt_added, false);
+    if (changed) {
+      sequence.banned = shared->banned;
+      sequence.banned_position = shared->banned_position;
+      if (added.empty() && shared->wants) row = shared->rows.find(shared->length);
+    }
     sequence.wants = shared->wants;
     sequence.halted = shared->paused || shared->stopped || shared->full;
     sequence.at_end = shared->stopped || shared->full;
     if (shared->ended != SequenceStatus::ok) sequence.wants = false;
   }
   if (closed) return close(sequence);
-  if (changed) apply_statement(sequence, keep, added);
+  if (changed) apply_statement(sequence, keep, added, prompt_added);
   update_queue(sequence);
+  if (row && sequence.runnable()) draw_anew(sequence, *row);
 }
 
-void Scheduler::Impl::apply_statement(ScheduledSequence& sequence, uint32_t keep, const std::vector<int32_t>& added) {
+void Scheduler::Impl::apply_statement(ScheduledSequence& sequence, uint32_t keep, const std::vector<int32_t>& added, bool prompt_added) {
   stats.discarded_tokens += sequence.tokens.size() - keep;
   sequence.tokens.resize(keep);
   roll_back_kv(sequence, keep);
   sequence.tokens.insert(sequence.tokens.end(), added.begin(), added.end());
   const auto length = static_cast<uint32_t>(sequence.tokens.size());
-  sequence.banned_position = length;
-  sequence.generation_start = added.empty() ? std::min(sequence.generation_start, length) : length;
+  sequence.generation_start = prompt_added ? length : std::min(sequence.generation_start, length);
 }
 
 void Scheduler::Impl::close(ScheduledSequence& sequence) {
@@ -241,6 +248,7 @@ void Scheduler::Impl::publish_stats() {
   stats.sequences_active = static_cast<uint32_t>(slots.size());
   stats.sequences_waiting = static_cast<uint32_t>(waiting.size());
   stats.saved_bytes = saved_store.bytes_used();
+  stats.kept_row_bytes = inbox->kept_row_bytes()->load(std::memory_order_relaxed);
   std::lock_guard lock(stats_mutex);
   published = stats;
 }

@@ -39,10 +39,12 @@ struct SchedulerStats {
   uint32_t sequences_active = 0;
   uint32_t sequences_waiting = 0;
   uint64_t saved_bytes = 0;
+  uint64_t kept_row_bytes = 0;   // logit rows of judged sequences, at most kept_rows_max each
   uint64_t steps = 0;
   uint64_t prefill_tokens = 0;
   uint64_t decode_tokens = 0;
   uint64_t discarded_tokens = 0;
+  uint64_t redrawn_tokens = 0;   // drawn anew from a kept row
   uint64_t prefix_hit_tokens = 0;
   uint64_t slot_moves = 0;
   uint64_t parks = 0;

@@ -58,7 +58,7 @@ struct Scheduler::Impl {
   void run();
   void pick_up_statements(int64_t wait_until_ns);
   void pick_up(const std::shared_ptr<SharedSequence>& shared);
-  void apply_statement(ScheduledSequence& sequence, uint32_t keep, const std::vector<int32_t>& added);
+  void apply_statement(ScheduledSequence& sequence, uint32_t keep, const std::vector<int32_t>& added, bool prompt_added);
   void close(ScheduledSequence& sequence);
   void end(ScheduledSequence& sequence, SequenceStatus status);
   int64_t wait_deadline_ns() const;
@@ -83,7 +83,9 @@ struct Scheduler::Impl {
   bool step();
   void build_batch();
   void sample_rows();
-  void accept(ScheduledSequence& sequence, int32_t token);
+  int32_t draw(const ScheduledSequence& sequence, std::span<const float> logits) const;  // any thread
+  void draw_anew(ScheduledSequence& sequence, const KeptRow& row);
+  void accept(ScheduledSequence& sequence, int32_t token, std::shared_ptr<const KeptRow> row);
   void fail_batch(const Error& error);
 
   std::shared_ptr<Model> model;
@@ -112,6 +114,7 @@ struct Scheduler::Impl {
     uint32_t tokens;
     int32_t batch_index;  // of the row's logits, -1: none wanted
     int32_t drawn;
+    std::shared_ptr<const KeptRow> kept;  // of a judged sequence
   };
   std::vector<Row> rows;
   std::vector<PrefillCandidate> prefill;

@@ -27,7 +27,7 @@ bool Scheduler::Impl::step() {
   }
   uint32_t decode_tokens = 0;
   uint32_t prefill_tokens = 0;
-  for (const Row& row : rows) {
+  for (Row& row : rows) {
     ScheduledSequence& sequence = *row.sequence;
     const bool generating = row.tokens == 1 && sequence.kv_tokens >= sequence.generation_start;
     sequence.kv_tokens += row.tokens;
@@ -35,7 +35,7 @@ bool Scheduler::Impl::step() {
     if (!generating) sequence.flow->charge_input(row.tokens);
     if (row.drawn < 0) continue;
     sequence.flow->charge_output(1);
-    accept(sequence, row.drawn);
+    accept(sequence, row.drawn, row.kept);
   }
   const int64_t ended_ns = monotonic_ns();
   step_cost.observe(decode_tokens, prefill_tokens, ended_ns - began_ns);
@@ -75,7 +75,7 @@ void Scheduler::Impl::build_batch() {
     const bool last = count == sequence->pending();
     const std::span<const int32_t> tokens(sequence->tokens.data() + sequence->kv_tokens, count);
     const int32_t index = kv->add(sequence->slot, sequence->kv_tokens, tokens, last);
-    rows.push_back({sequence, count, last ? index : -1, -1});
+    rows.push_back({sequence, count, last ? index : -1, -1, nullptr});
   }
 }
 
@@ -87,17 +87,35 @@ void Scheduler::Impl::sample_rows() {
     if (row.batch_index >= 0) wanted.emplace_back(&row, kv->logits(row.batch_index));
   }
   auto& wanted_rows = wanted;
-  pool->run(static_cast<uint32_t>(wanted_rows.size()), [&wanted_rows](uint32_t i) {
-    thread_local SamplerScratch scratch;
+  pool->run(static_cast<uint32_t>(wanted_rows.size()), [this, &wanted_rows](uint32_t i) {
     auto& [row, logits] = wanted_rows[i];
-    const ScheduledSequence& sequence = *row->sequence;
-    std::span<const int32_t> banned;
-    if (sequence.banned_position == sequence.tokens.size()) banned = sequence.banned;
-    row->drawn = sample(logits, sequence.tokens, banned, sequence.plan.sampler, scratch);
+    row->drawn = draw(*row->sequence, logits);
+    if (row->sequence->plan.keep_rows) row->kept = std::make_shared<KeptRow>(logits, inbox->kept_row_bytes());
   });
 }
 
-void Scheduler::Impl::accept(ScheduledSequence& sequence, int32_t token) {
+int32_t Scheduler::Impl::draw(const ScheduledSequence& sequence, std::span<const float> logits) const {
+  thread_local SamplerScratch scratch;
+  std::span<const int32_t> banned;
+  if (sequence.banned_position == sequence.tokens.size()) banned = sequence.banned;
+  std::shared_ptr<const TokenMask> mask;
+  {
+    // Read now and not at pick-up: the owner states it while the step that computed these logits was running.
+    const SharedSequence& shared = *sequence.shared;
+    std::lock_guard lock(sequence.shared->mutex);
+    if (shared.mask_position == sequence.tokens.size() && shared.epoch == sequence.epoch) mask = shared.mask;
+  }
+  if (!mask) return sample(logits, sequence.tokens, banned, sequence.plan.sampler, scratch);
+  return sample_allowed(logits, sequence.tokens, banned, *mask, sequence.plan.sampler, scratch);
+}
+
+void Scheduler::Impl::draw_anew(ScheduledSequence& sequence, const KeptRow& row) {
+  ++stats.redrawn_tokens;
+  sequence.flow->charge_output(1);
+  accept(sequence, draw(sequence, row.logits()), nullptr);
+}
+
+void Scheduler::Impl::accept(ScheduledSequence& sequence, int32_t token, std::shared_ptr<const KeptRow> row) {
   sequence.tokens.push_back(token);
   const int64_t now = monotonic_ns();
   if (sequence.first_token_ns == 0) sequence.first_token_ns = now;
@@ -113,9 +131,10 @@ void Scheduler::Impl::accept(ScheduledSequence& sequence, int32_t token) {
       sequence.halted = true;
     } else {
       shared.mailbox.push_back(token);
+      if (row) shared.rows.keep(length - 1, std::move(row));
       shared.stopped = at_end;
       shared.full = length >= shared.tokens_max;
-      shared.paused = shared.mailbox.size() >= run_ahead_tokens_max;
+      shared.paused = shared.mailbox.size() >= (plan.keep_rows ? judged_run_ahead_tokens_max : run_ahead_tokens_max);
       sequence.halted = shared.stopped || shared.full || shared.paused;
       sequence.at_end = shared.stopped || shared.full;
       shared.stats.prefill_ns = static_cast<uint64_t>(sequence.first_token_ns - sequence.admitted_ns);

@@ -1,6 +1,7 @@
 #include "engine/sequence.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/clock.h"
 #include "engine/shared_sequence.h"
@@ -47,11 +48,20 @@ void begin_change(SharedSequence& shared) {
   ++shared.epoch;
   shared.mailbox.clear();
   shared.wants = shared.paused = shared.stopped = shared.full = false;
+  shared.rows.drop_after(shared.length);
+}
+
+// Bans and the mask of a position end when another token follows the one there.
+void forget_limits_before(SharedSequence& shared, uint32_t position) {
+  if (shared.banned_position < position) shared.banned.clear();
+  if (shared.mask_position < position) shared.mask.reset();
 }
 
 // length == keep + added.size() always holds.
 void cut(SharedSequence& shared, uint32_t length) {
-  if (length < shared.length) shared.banned.clear();
+  if (length != shared.banned_position) shared.banned.clear();
+  if (length != shared.mask_position) shared.mask.reset();
+  shared.rows.drop_after(length);
   if (length >= shared.keep) {
     shared.added.resize(std::min<size_t>(shared.added.size(), length - shared.keep));
   } else {
@@ -59,6 +69,32 @@ void cut(SharedSequence& shared, uint32_t length) {
     shared.added.clear();
   }
   shared.length = length;
+}
+
+bool are_tokens(std::span<const int32_t> tokens, uint32_t vocabulary_tokens) {
+  return std::ranges::all_of(tokens, [=](int32_t token) { return token >= 0 && static_cast<uint32_t>(token) < vocabulary_tokens; });
+}
+
+SequenceStatus add(SharedSequence& shared, std::span<const int32_t> tokens) {
+  if (!are_tokens(tokens, shared.vocabulary_tokens)) return SequenceStatus::invalid_argument;
+  if (shared.ended != SequenceStatus::ok) return shared.ended;
+  if (tokens.size() > shared.tokens_max - shared.length) return SequenceStatus::context_full;
+  begin_change(shared);
+  shared.added.insert(shared.added.end(), tokens.begin(), tokens.end());
+  shared.length += static_cast<uint32_t>(tokens.size());
+  forget_limits_before(shared, shared.length);
+  return SequenceStatus::ok;
+}
+
+// Makes `position` the end, as a program that takes tokens back wants it.
+void take_back(SharedSequence& shared, uint32_t position) {
+  begin_change(shared);
+  shared.stats.generated_tokens -= std::min(shared.length - position, shared.stats.generated_tokens);
+  cut(shared, position);
+}
+
+bool is_allowed(std::span<const uint64_t> allowed, int32_t token) {
+  return (allowed[static_cast<size_t>(token) / 64] >> (token % 64) & 1) != 0;
 }
 
 }  // namespace
@@ -77,17 +113,20 @@ uint32_t Sequence::length() const {
 }
 
 SequenceStatus Sequence::append(std::span<const int32_t> tokens) {
-  for (const int32_t token : tokens) {
-    if (token < 0 || static_cast<uint32_t>(token) >= shared_->vocabulary_tokens) return SequenceStatus::invalid_argument;
-  }
   std::lock_guard lock(shared_->mutex);
-  if (shared_->ended != SequenceStatus::ok) return shared_->ended;
-  if (tokens.size() > shared_->tokens_max - shared_->length) return SequenceStatus::context_full;
-  begin_change(*shared_);
-  if (!tokens.empty()) shared_->banned.clear();
-  shared_->added.insert(shared_->added.end(), tokens.begin(), tokens.end());
-  shared_->length += static_cast<uint32_t>(tokens.size());
+  const SequenceStatus status = add(*shared_, tokens);
+  if (status != SequenceStatus::ok) return status;
+  if (!tokens.empty()) shared_->prompt_added = true;
   shared_->stats.prompt_tokens += static_cast<uint32_t>(tokens.size());
+  return SequenceStatus::ok;
+}
+
+SequenceStatus Sequence::push(std::span<const int32_t> tokens) {
+  std::lock_guard lock(shared_->mutex);
+  if (shared_->length == 0) return SequenceStatus::invalid_argument;
+  const SequenceStatus status = add(*shared_, tokens);
+  if (status != SequenceStatus::ok) return status;
+  shared_->stats.generated_tokens += static_cast<uint32_t>(tokens.size());
   return SequenceStatus::ok;
 }
 
@@ -112,18 +151,31 @@ SequenceStatus Sequence::set_plan(DecodePlan plan) {
 
 SequenceStatus Sequence::reject(uint32_t position, std::span<const int32_t> banned) {
   if (banned.size() > banned_tokens_max) return SequenceStatus::limit;
-  for (const int32_t token : banned) {
-    if (token < 0 || static_cast<uint32_t>(token) >= shared_->vocabulary_tokens) return SequenceStatus::invalid_argument;
-  }
+  if (!are_tokens(banned, shared_->vocabulary_tokens)) return SequenceStatus::invalid_argument;
   std::lock_guard lock(shared_->mutex);
   if (shared_->ended != SequenceStatus::ok) return shared_->ended;
   if (position > shared_->length || position == 0) return SequenceStatus::invalid_argument;
-  const size_t standing = position == shared_->length ? shared_->banned.size() : 0;
-  if (standing + banned.size() > banned_tokens_max) return SequenceStatus::limit;
-  begin_change(*shared_);
-  shared_->stats.generated_tokens -= std::min(shared_->length - position, shared_->stats.generated_tokens);
-  cut(*shared_, position);
+  const bool adds_up = position == shared_->banned_position && !banned.empty();
+  if ((adds_up ? shared_->banned.size() : 0) + banned.size() > banned_tokens_max) return SequenceStatus::limit;
+  take_back(*shared_, position);
+  if (!adds_up) shared_->banned.clear();
+  shared_->banned_position = position;
   shared_->banned.insert(shared_->banned.end(), banned.begin(), banned.end());
+  return SequenceStatus::ok;
+}
+
+SequenceStatus Sequence::mask(uint32_t position, std::span<const uint64_t> allowed) {
+  if (allowed.size() != (shared_->vocabulary_tokens + 63) / 64) return SequenceStatus::invalid_argument;
+  auto mask = std::make_shared<const TokenMask>(allowed.begin(), allowed.end());
+  std::lock_guard lock(shared_->mutex);
+  SharedSequence& shared = *shared_;
+  if (shared.ended != SequenceStatus::ok) return shared.ended;
+  if (position > shared.length || position == 0) return SequenceStatus::invalid_argument;
+  const bool drawn = position < shared.length || !shared.mailbox.empty();
+  const bool stands = position == shared.length && (!drawn || is_allowed(allowed, shared.mailbox.front()));
+  if (!stands) take_back(shared, position);
+  shared.mask = std::move(mask);
+  shared.mask_position = position;
   return SequenceStatus::ok;
 }
 
@@ -133,12 +185,13 @@ Sequence::Next Sequence::next(std::span<int32_t> out) {
   SharedSequence& shared = *shared_;
   if (shared.length == 0) return {SequenceStatus::invalid_argument, 0};
   if (!shared.mailbox.empty()) {
-    const auto count = std::min(out.size(), shared.mailbox.size());
+    const auto count = shared.plan.keep_rows ? 1 : std::min(out.size(), shared.mailbox.size());
+    shared.rows.drop_before(shared.length);
+    forget_limits_before(shared, shared.length);
     std::copy_n(shared.mailbox.begin(), count, out.begin());
     shared.mailbox.erase(shared.mailbox.begin(), shared.mailbox.begin() + static_cast<ptrdiff_t>(count));
     shared.length += static_cast<uint32_t>(count);
     shared.keep = shared.length;
-    shared.banned.clear();
     shared.stats.generated_tokens += static_cast<uint32_t>(count);
     if (shared.paused) {
       shared.paused = false;
@@ -155,6 +208,31 @@ Sequence::Next Sequence::next(std::span<int32_t> out) {
     notify_scheduler(shared_);
   }
   return {shared.ended, 0};
+}
+
+std::vector<TokenLogprob> Sequence::candidates(uint32_t position, uint32_t count) const {
+  std::shared_ptr<const KeptRow> row;
+  {
+    std::lock_guard lock(shared_->mutex);
+    if (position < shared_->length) row = shared_->rows.find(position);
+  }
+  if (!row) return {};
+  return likeliest(row->logits(), std::min(count, candidates_max));
+}
+
+bool Sequence::logprobs(uint32_t position, std::span<const int32_t> tokens, std::span<float> logprobs) const {
+  std::shared_ptr<const KeptRow> row;
+  {
+    std::lock_guard lock(shared_->mutex);
+    if (position < shared_->length) row = shared_->rows.find(position);
+  }
+  if (!row || !are_tokens(tokens, shared_->vocabulary_tokens)) return false;
+  const double mass = log_mass(row->logits());
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    const float logit = row->logits()[static_cast<size_t>(tokens[i])];
+    logprobs[i] = std::isfinite(mass) && !std::isnan(logit) ? static_cast<float>(logit - mass) : -INFINITY;
+  }
+  return true;
 }
 
 SequenceStats Sequence::stats() const {

@@ -7,6 +7,10 @@
 // Running ahead: while the owner wants tokens, the scheduler goes on sampling up to run_ahead_tokens_max beyond what was taken. Any
 // change by the owner (append, truncate, reject, sampler) bumps the epoch, empties the mailbox and makes the scheduler roll back to
 // the owner's length; what then follows is what would have followed without running ahead.
+//
+// A judged sequence (DecodePlan::keep_rows) is one whose owner looks at each token: next() gives one at a time, the scheduler runs
+// ahead less and keeps the logit rows of the newest tokens. A refused token is then drawn anew from its row, in time for the very next
+// step. Better still, the owner states by mask() what may come before it is drawn, while the step that computes its row is running.
 #pragma once
 
 #include <cstdint>
@@ -28,25 +32,26 @@ using FlowId = uint64_t;  // whose work it is, for fairness; opaque here
 
 constexpr uint32_t banned_tokens_max = 4'096;
 constexpr uint32_t run_ahead_tokens_max = 16;
+constexpr uint32_t candidates_max = 1'024;
 
 enum class SequenceStatus {
   ok,
-  context_full,        // tokens_max or the context length reached
-  invalid_argument,    // token id, position or parameter out of range
-  limit,               // more KV tokens than the whole cache has
-  deadline_exceeded,   // not admitted in time
-  unavailable,         // the device failed, or the scheduler is stopping
+  context_full,       // tokens_max or the context length reached
+  invalid_argument,   // token id, position or parameter out of range
+  limit,              // more KV tokens than the whole cache has
+  deadline_exceeded,  // not admitted in time
+  unavailable,        // the device failed, or the scheduler is stopping
 };
 
 enum class Priority : uint8_t { low, normal, high };
 
 struct SequenceOptions {
   FlowId flow = 0;
-  uint32_t tokens_max = 0;          // prompt and answer together; 0: the context length
+  uint32_t tokens_max = 0;  // prompt and answer together; 0: the context length
   Priority priority = Priority::normal;
-  bool keep_prefix = false;         // when it ends, its KV may serve later sequences of the same flow
+  bool keep_prefix = false;  // when it ends, its KV may serve later sequences of the same flow
   uint32_t queue_deadline_ms = 30'000;
-  std::function<void()> on_ready = {};   // after next() said "wait": called once on the scheduler's thread; must be quick
+  std::function<void()> on_ready = {};  // after next() said "wait": called once on the scheduler's thread; must be quick
 };
 
 struct SequenceStats {
@@ -62,8 +67,14 @@ struct SequenceStats {
 
 struct DecodePlan {
   SamplerParams sampler = {};
-  bool stop_at_end = false;      // do not run ahead past an end-of-generation token
-  uint32_t new_tokens_max = 0;   // bound of running ahead, counted from the first draw; 0: none
+  bool stop_at_end = false;     // do not run ahead past an end-of-generation token
+  uint32_t new_tokens_max = 0;  // bound of running ahead, counted from the first draw; 0: none
+  bool keep_rows = false;       // the owner judges each token
+};
+
+struct TokenLogprob {
+  int32_t token;
+  float logprob;
 };
 
 // All members: one owner thread at a time (it may change). Dropping the object closes the sequence.
@@ -77,7 +88,14 @@ class Sequence {
   SequenceStatus append(std::span<const int32_t> tokens);
   SequenceStatus truncate(uint32_t length);
   SequenceStatus set_plan(DecodePlan plan);
+  // Adds tokens that the owner has chosen itself in place of a draw: they count as generated.
+  SequenceStatus push(std::span<const int32_t> tokens);
+  // Takes back the tokens from `position` on and bans `banned` there. The bans of a position add up until a token in its place is
+  // followed by another one; an empty list lifts them.
   SequenceStatus reject(uint32_t position, std::span<const int32_t> banned);
+  // States which tokens may be drawn at `position`, at most the length: bit (id % 64) of word (id / 64), a bit for every token of the
+  // vocabulary. Takes back what follows, and what was drawn there unless it is allowed. Holds as bans do.
+  SequenceStatus mask(uint32_t position, std::span<const uint64_t> allowed);
 
   struct Next {
     SequenceStatus status = SequenceStatus::ok;
@@ -85,6 +103,12 @@ class Sequence {
   };
   // Takes sampled tokens, as many as are there and fit. A sequence without tokens is invalid_argument.
   Next next(std::span<int32_t> out);
+
+  // The likeliest tokens that might have been drawn at `position`, raw logits, normalised over the vocabulary; at most `count` and
+  // candidates_max. Only of a judged sequence, for the token taken last, and what was pushed or taken back has no row: else nothing.
+  std::vector<TokenLogprob> candidates(uint32_t position, uint32_t count) const;
+  // The log-probabilities of given tokens there, in `logprobs`, which is as long as `tokens`. False when no row is kept.
+  bool logprobs(uint32_t position, std::span<const int32_t> tokens, std::span<float> logprobs) const;
 
   SequenceStats stats() const;
 

@@ -9,11 +9,15 @@
 #include <mutex>
 #include <vector>
 
+#include "engine/kept_rows.h"
 #include "engine/sequence.h"
 
 namespace realm::engine {
 
 struct SharedSequence;
+
+// The tokens that may be drawn at a position, as a bitmap of the vocabulary.
+using TokenMask = std::vector<uint64_t>;
 
 // Holds each sequence at most once, so it is bounded by the number of open sequences. It outlives the scheduler while owners do.
 class Inbox {
@@ -24,12 +28,15 @@ class Inbox {
   void take(std::vector<std::shared_ptr<SharedSequence>>& into, int64_t deadline_ns);
   void stop();  // wakes the scheduler for good
   bool stopping() const noexcept { return stopping_.load(std::memory_order_acquire); }
+  // Memory of the logit rows that sequences keep.
+  const std::shared_ptr<std::atomic<uint64_t>>& kept_row_bytes() const noexcept { return kept_row_bytes_; }
 
  private:
   std::mutex mutex_;
   std::condition_variable arrived_;
   std::vector<std::shared_ptr<SharedSequence>> waiting_;
   std::atomic<bool> stopping_{false};
+  std::shared_ptr<std::atomic<uint64_t>> kept_row_bytes_ = std::make_shared<std::atomic<uint64_t>>(0);
 };
 
 struct SharedSequence {
@@ -48,14 +55,19 @@ struct SharedSequence {
   std::vector<int32_t> added;
   bool plan_changed = false;
   DecodePlan plan;
-  std::vector<int32_t> banned;  // at position `length`
-  uint32_t length = 0;          // as the owner sees it: kept, added and taken
-  bool wants = false;           // next() was called since the last change
+  bool prompt_added = false;    // `added` holds more than pushed tokens
+  std::vector<int32_t> banned;  // at banned_position, until the token there is followed by another
+  uint32_t banned_position = 0;
+  std::shared_ptr<const TokenMask> mask;  // at mask_position; null: none
+  uint32_t mask_position = 0;
+  uint32_t length = 0;  // as the owner sees it: kept, added and taken
+  bool wants = false;   // next() was called since the last change
   bool closed = false;
   bool in_inbox = false;
 
   // The scheduler's answers, valid for `epoch`.
   std::vector<int32_t> mailbox;
+  KeptRows rows;  // positions up to length + mailbox.size()
   bool owner_waits = false;
   bool paused = false;   // mailbox full: resumes when some were taken
   bool stopped = false;  // end token or new_tokens_max: resumes when the owner asks for more

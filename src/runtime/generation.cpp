@@ -261,6 +261,12 @@ int32_t Generation::token_flags(sandbox::HostCall&, int32_t model, int32_t token
   return (known.is_end_of_generation(token) ? REALM_TOKEN_END_OF_GENERATION : 0) | (known.is_control(token) ? REALM_TOKEN_CONTROL : 0);
 }
 
+int32_t Generation::model_vocabulary(sandbox::HostCall&, int32_t model, std::span<uint8_t> destination) {
+  const OpenModel* open = handles_.find<OpenModel>(model);
+  if (open == nullptr) return REALM_BAD_HANDLE;
+  return fill(destination, open->loaded->model->sorted_vocabulary());
+}
+
 // -- sequences
 
 int32_t Generation::seq_open(sandbox::HostCall& call, int32_t model, const realm_sequence_params_t& params) {
@@ -331,7 +337,8 @@ int32_t Generation::seq_sampler(sandbox::HostCall&, int32_t sequence, const real
                                 std::span<const int32_t> bias_tokens, std::span<const float> bias_values) {
   const OpenSequence* open = handles_.find<OpenSequence>(sequence);
   if (open == nullptr) return REALM_BAD_HANDLE;
-  if (bias_tokens.size() != bias_values.size() || params.flags > REALM_SAMPLER_STOP_AT_END || params.reserved != 0) {
+  if (bias_tokens.size() != bias_values.size() || params.flags > (REALM_SAMPLER_STOP_AT_END | REALM_SAMPLER_JUDGED) ||
+      params.reserved != 0) {
     return REALM_INVALID_ARGUMENT;
   }
   if (bias_tokens.size() > engine::logit_biases_max) return REALM_LIMIT;
@@ -347,7 +354,8 @@ int32_t Generation::seq_sampler(sandbox::HostCall&, int32_t sequence, const real
                                       .seed = params.seed,
                                       .logit_biases = {}},
                           .stop_at_end = (params.flags & REALM_SAMPLER_STOP_AT_END) != 0,
-                          .new_tokens_max = params.new_tokens_max};
+                          .new_tokens_max = params.new_tokens_max,
+                          .keep_rows = (params.flags & REALM_SAMPLER_JUDGED) != 0};
   plan.sampler.logit_biases.reserve(bias_tokens.size());
   for (size_t i = 0; i < bias_tokens.size(); ++i) plan.sampler.logit_biases.emplace_back(bias_tokens[i], bias_values[i]);
   return status_of(open->sequence->set_plan(std::move(plan)));
@@ -370,6 +378,46 @@ std::optional<int32_t> Generation::seq_next(sandbox::HostCall&, int32_t sequence
 int32_t Generation::seq_reject(sandbox::HostCall&, int32_t sequence, uint32_t position, std::span<const int32_t> banned) {
   const OpenSequence* open = handles_.find<OpenSequence>(sequence);
   return open == nullptr ? static_cast<int32_t>(REALM_BAD_HANDLE) : status_of(open->sequence->reject(position, banned));
+}
+
+int32_t Generation::seq_mask(sandbox::HostCall&, int32_t sequence, uint32_t position, std::span<const uint8_t> allowed) {
+  const OpenSequence* open = handles_.find<OpenSequence>(sequence);
+  if (open == nullptr) return REALM_BAD_HANDLE;
+  const uint32_t vocabulary = open->loaded->model->info().vocabulary_tokens;
+  if (allowed.size() != (vocabulary + 7) / 8) return REALM_INVALID_ARGUMENT;
+  std::vector<uint64_t> words((vocabulary + 63) / 64);
+  for (size_t i = 0; i < allowed.size(); ++i) words[i / 8] |= uint64_t{allowed[i]} << (i % 8 * 8);
+  return status_of(open->sequence->mask(position, words));
+}
+
+int32_t Generation::seq_push(sandbox::HostCall&, int32_t sequence, std::span<const int32_t> tokens) {
+  const OpenSequence* open = handles_.find<OpenSequence>(sequence);
+  return open == nullptr ? static_cast<int32_t>(REALM_BAD_HANDLE) : status_of(open->sequence->push(tokens));
+}
+
+int32_t Generation::seq_candidates(sandbox::HostCall&, int32_t sequence, uint32_t position, std::span<int32_t> tokens,
+                                   std::span<float> logprobs) {
+  const OpenSequence* open = handles_.find<OpenSequence>(sequence);
+  if (open == nullptr) return REALM_BAD_HANDLE;
+  const size_t wanted = std::min({tokens.size(), logprobs.size(), size_t{engine::candidates_max}});
+  if (wanted == 0) return REALM_INVALID_ARGUMENT;
+  const auto candidates = open->sequence->candidates(position, static_cast<uint32_t>(wanted));
+  if (candidates.empty()) return REALM_NOT_FOUND;
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    tokens[i] = candidates[i].token;
+    logprobs[i] = candidates[i].logprob;
+  }
+  return static_cast<int32_t>(candidates.size());
+}
+
+int32_t Generation::seq_logprobs(sandbox::HostCall&, int32_t sequence, uint32_t position, std::span<const int32_t> tokens,
+                                 std::span<float> logprobs) {
+  const OpenSequence* open = handles_.find<OpenSequence>(sequence);
+  if (open == nullptr) return REALM_BAD_HANDLE;
+  if (tokens.size() != logprobs.size() || tokens.size() > engine::candidates_max) return REALM_INVALID_ARGUMENT;
+  const auto& model = *open->loaded->model;
+  if (!std::ranges::all_of(tokens, [&](int32_t token) { return model.is_token(token); })) return REALM_INVALID_ARGUMENT;
+  return open->sequence->logprobs(position, tokens, logprobs) ? static_cast<int32_t>(tokens.size()) : static_cast<int32_t>(REALM_NOT_FOUND);
 }
 
 }  // namespace realm::runtime

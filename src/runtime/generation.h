@@ -60,6 +60,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   int32_t detokenize(sandbox::HostCall& call, int32_t model, uint32_t flags, std::span<const int32_t> tokens,
                      std::span<uint8_t> destination);
   int32_t token_flags(sandbox::HostCall& call, int32_t model, int32_t token);
+  int32_t model_vocabulary(sandbox::HostCall& call, int32_t model, std::span<uint8_t> destination);
   // -- sequences
   int32_t seq_open(sandbox::HostCall& call, int32_t model, const realm_sequence_params_t& params);
   int32_t seq_close(sandbox::HostCall& call, int32_t sequence);
@@ -72,6 +73,12 @@ class Generation : public std::enable_shared_from_this<Generation> {
                       std::span<const float> bias_values);
   std::optional<int32_t> seq_next(sandbox::HostCall& call, int32_t sequence, std::span<int32_t> tokens);
   int32_t seq_reject(sandbox::HostCall& call, int32_t sequence, uint32_t position, std::span<const int32_t> banned);
+  int32_t seq_mask(sandbox::HostCall& call, int32_t sequence, uint32_t position, std::span<const uint8_t> allowed);
+  int32_t seq_push(sandbox::HostCall& call, int32_t sequence, std::span<const int32_t> tokens);
+  int32_t seq_candidates(sandbox::HostCall& call, int32_t sequence, uint32_t position, std::span<int32_t> tokens,
+                         std::span<float> logprobs);
+  int32_t seq_logprobs(sandbox::HostCall& call, int32_t sequence, uint32_t position, std::span<const int32_t> tokens,
+                       std::span<float> logprobs);
 
  private:
   struct OpenModel {

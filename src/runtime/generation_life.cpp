@@ -152,6 +152,8 @@ Result<void> Generation::result_of(const sandbox::Outcome& outcome) const {
       break;
   }
   switch (outcome.end.code) {
+    case sandbox::end_code_exit_success:
+      return {};
     case REALM_FAIL_BAD_REQUEST:
       return realm::fail(ErrorCode::invalid_argument, outcome.end.message);
     case REALM_FAIL_CONTEXT_EXCEEDED:

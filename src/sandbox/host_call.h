@@ -16,6 +16,10 @@ struct HostEnd {
   std::string message;
 };
 
+// The codes of a program that leaves by WASI's proc_exit: with 0, or with anything else. The embedder's own codes lie below.
+inline constexpr int32_t end_code_exit_success = 0x10000;
+inline constexpr int32_t end_code_exit_failure = 0x10001;
+
 // Brings a suspended instance back to a worker, which then polls the pending host function again. Copyable, any thread, any
 // number of times; waking an instance that is not suspended, or has ended, does no harm. Holds memory of the instance's
 // bookkeeping only, never its sandbox.

@@ -17,7 +17,6 @@ enum : int32_t { wasi_ok = 0, wasi_badf = 8, wasi_fault = 21, wasi_inval = 28, w
 constexpr uint32_t random_bytes_max = 64u << 10;
 constexpr uint32_t log_line_bytes_max = 1'024;
 constexpr uint32_t write_pieces_max = 16;
-constexpr int32_t end_code_exit = 0x10000;
 
 std::optional<RawValue> answer(int32_t value) { return RawValue{.i32 = value}; }
 
@@ -85,7 +84,8 @@ std::optional<RawValue> bad_descriptor(HostCall&, const RawValue*) { return answ
 std::optional<RawValue> not_offered(HostCall&, const RawValue*) { return answer(wasi_nosys); }
 
 std::optional<RawValue> proc_exit(HostCall& call, const RawValue* arguments) {
-  call.end(end_code_exit, "the program exited with code " + std::to_string(arguments[0].i32));
+  const int32_t code = arguments[0].i32;
+  call.end(code == 0 ? end_code_exit_success : end_code_exit_failure, "the program exited with code " + std::to_string(code));
   return answer(wasi_ok);
 }
 

@@ -1,0 +1,168 @@
+#include "realm/anthropic_request.h"
+
+#include "realm/openai_fields.h"
+#include "realm/protocol.h"
+
+namespace realm {
+namespace {
+
+bool has_text(const common_json& object, const std::string& field) { return object.contains(field) && object.at(field).is_string(); }
+
+// A string, or text blocks, as one text.
+std::string text_of(const common_json& content, const std::string& field) {
+  if (content.is_string()) return content.get<std::string>();
+  if (!content.is_array()) refuse_if(wrong_type(field, "a string or an array of blocks", content));
+  std::string text;
+  for (const common_json& block : content) {
+    if (!block.is_object() || !has_text(block, "type") || block.at("type").get<std::string>() != "text" || !has_text(block, "text")) {
+      refuse_if(problem(field + ": only text blocks are supported here"));
+    }
+    text += (text.empty() ? "" : "\n") + block.at("text").get<std::string>();
+  }
+  return text;
+}
+
+common_json text_message(const std::string& role, const std::string& text) {
+  common_json message = common_json::object();
+  message["role"] = role;
+  message["content"] = text;
+  return message;
+}
+
+common_json tool_call(const common_json& block, const std::string& field) {
+  if (!has_text(block, "id") || !has_text(block, "name")) refuse_if(problem(field + ": a tool_use block needs id and name"));
+  common_json function = common_json::object();
+  function["name"] = block.at("name");
+  function["arguments"] = block.contains("input") ? block.at("input") : common_json::object();
+  common_json call = common_json::object();
+  call["id"] = block.at("id");
+  call["type"] = "function";
+  call["function"] = function;
+  return call;
+}
+
+common_json tool_result(const common_json& block, const std::string& field) {
+  if (!has_text(block, "tool_use_id")) refuse_if(problem(field + ": a tool_result block needs tool_use_id"));
+  common_json message = text_message("tool", find(block, "content") == nullptr ? "" : text_of(block.at("content"), field + ".content"));
+  message["tool_call_id"] = block.at("tool_use_id");
+  return message;
+}
+
+// One message of blocks may be several of OpenAI's: results of tools are messages of their own there.
+void add_blocks(common_json& messages, const std::string& role, const common_json& blocks, const std::string& field) {
+  std::string text;
+  common_json calls = common_json::array();
+  size_t index = 0;
+  for (const common_json& block : blocks) {
+    const std::string here = field + ".content[" + std::to_string(index++) + "]";
+    const std::string type = block.is_object() && has_text(block, "type") ? block.at("type").get<std::string>() : "";
+    if (type == "text" && has_text(block, "text")) {
+      text += (text.empty() ? "" : "\n") + block.at("text").get<std::string>();
+    } else if (type == "tool_use" && role == "assistant") {
+      calls.push_back(tool_call(block, here));
+    } else if (type == "tool_result" && role == "user") {
+      messages.push_back(tool_result(block, here));
+    } else if (type != "thinking" && type != "redacted_thinking") {
+      refuse_if(problem(here + ".type: only text, tool_use and tool_result blocks are supported"));
+    }
+  }
+  if (text.empty() && calls.empty()) return;
+  common_json message = text_message(role, text);
+  if (!calls.empty()) message["tool_calls"] = calls;
+  messages.push_back(message);
+}
+
+common_json read_conversation(const common_json& body) {
+  common_json messages = common_json::array();
+  if (const common_json* system = find(body, "system")) messages.push_back(text_message("system", text_of(*system, "system")));
+  const common_json* list = find(body, "messages");
+  if (list == nullptr) refuse(400, "", "messages: is missing", "messages");
+  if (!list->is_array()) refuse_if(wrong_type("messages", "an array", *list));
+  if (list->empty() || list->size() > messages_max) refuse_if(problem("messages: must be 1 to " + std::to_string(messages_max)));
+  size_t index = 0;
+  for (const common_json& message : *list) {
+    const std::string field = "messages[" + std::to_string(index++) + "]";
+    if (!message.is_object()) refuse_if(wrong_type(field, "an object", message));
+    const std::string role = has_text(message, "role") ? message.at("role").get<std::string>() : "";
+    if (role != "user" && role != "assistant") refuse_if(problem(field + ".role: must be \"user\" or \"assistant\""));
+    if (!message.contains("content")) refuse_if(problem(field + ".content: is missing"));
+    const common_json& content = message.at("content");
+    if (content.is_string()) {
+      messages.push_back(text_message(role, content.get<std::string>()));
+    } else if (content.is_array()) {
+      add_blocks(messages, role, content, field);
+    } else {
+      refuse_if(wrong_type(field + ".content", "a string or an array of blocks", content));
+    }
+  }
+  return messages;
+}
+
+common_json read_tools(const common_json& body) {
+  const common_json* list = find(body, "tools");
+  if (list == nullptr) return nullptr;
+  if (!list->is_array()) refuse_if(wrong_type("tools", "an array", *list));
+  common_json tools = common_json::array();
+  for (const common_json& tool : *list) {
+    if (!tool.is_object()) refuse_if(wrong_type("tools", "an array of objects", tool));
+    if (has_text(tool, "type") && tool.at("type").get<std::string>() != "custom")
+      refuse_if(problem("tools: only custom tools are supported"));
+    common_json function = common_json::object();
+    for (const char* field : {"name", "description"}) {
+      if (tool.contains(field)) function[field] = tool.at(field);
+    }
+    if (find(tool, "input_schema") != nullptr) function["parameters"] = tool.at("input_schema");
+    common_json told = common_json::object();
+    told["type"] = "function";
+    told["function"] = function;
+    tools.push_back(told);
+  }
+  refuse_if(check_tools(tools));
+  return tools;
+}
+
+ToolChoice read_choice(const common_json& body, const common_json& tools) {
+  ToolChoice choice;
+  const common_json* value = find(body, "tool_choice");
+  if (value == nullptr) return choice;
+  if (!value->is_object() || !has_text(*value, "type")) refuse_if(problem("tool_choice: must be an object with a type"));
+  const std::string type = value->at("type").get<std::string>();
+  if (type == "none") {
+    choice.kind = ToolChoice::none;
+  } else if (type == "any") {
+    choice.kind = ToolChoice::required;
+  } else if (type == "tool") {
+    if (!has_text(*value, "name")) refuse_if(problem("tool_choice.name: must be a string"));
+    choice = {ToolChoice::named, value->at("name").get<std::string>()};
+    if (!tools.is_array() || !tool_names(tools).contains(choice.name)) refuse_if(problem("tool_choice: there is no tool of this name"));
+  } else if (type != "auto") {
+    refuse_if(problem("tool_choice.type: must be \"auto\", \"any\", \"tool\" or \"none\""));
+  }
+  if (choice.kind == ToolChoice::required && !tools.is_array()) refuse_if(problem("tool_choice: there are no tools to choose from"));
+  return choice;
+}
+
+}  // namespace
+
+Chat read_message_request(const common_json& body, bool needs_max_tokens) {
+  Chat chat;
+  Request& request = chat.request;
+  set_openai_defaults(request);
+  if (needs_max_tokens && find(body, "max_tokens") == nullptr) refuse(400, "", "max_tokens: is missing", "max_tokens");
+  // The rest of the fields is read as OpenAI's; those of this protocol alone are put in their place.
+  common_json fields = body;
+  for (const char* field : {"messages", "system", "tools", "tool_choice", "stop"}) {
+    if (fields.contains(field)) fields.erase(field);
+  }
+  if (const common_json* stops = find(body, "stop_sequences")) {
+    if (!stops->is_array()) refuse_if(wrong_type("stop_sequences", "an array of strings", *stops));
+    fields["stop"] = *stops;
+  }
+  refuse_if(read_options(fields, request));
+  request.messages = read_conversation(body);
+  request.tools = read_tools(body);
+  chat.choice = read_choice(body, request.tools);
+  return chat;
+}
+
+}  // namespace realm

@@ -1,0 +1,14 @@
+// OpenAI's protocol: https://platform.openai.com/docs/api-reference, as its official clients read it.
+#pragma once
+
+#include "json.h"
+
+namespace realm {
+
+void answer_chat_completion(const common_json& body);  // POST /v1/chat/completions
+void answer_completion(const common_json& body);       // POST /v1/completions
+void answer_response(const common_json& body);         // POST /v1/responses
+void answer_tokenize(const common_json& body);         // POST /tokenize
+void answer_detokenize(const common_json& body);       // POST /detokenize
+
+}  // namespace realm

@@ -1,0 +1,225 @@
+#include "realm/openai.h"
+#include "realm/openai_fields.h"
+
+namespace realm {
+namespace {
+
+constexpr uint32_t prompts_max = 16;
+constexpr uint32_t default_tokens_max = 16;  // OpenAI's
+constexpr int32_t completion_logprobs_max = 5;
+
+struct Completion {
+  Request request;
+  uint32_t copies = 1;
+  bool echo = false;
+  std::vector<std::string> texts;               // prompts as text, or
+  std::vector<std::vector<int32_t>> token_ids;  // as tokens
+};
+
+// A string, tokens, or a list of either.
+void read_prompt(const common_json& body, Completion& completion) {
+  const char* shape = "a string, a list of strings, a list of token ids or a list of such lists";
+  const common_json* value = find(body, "prompt");
+  if (value == nullptr) refuse(400, "missing_required_parameter", "prompt: is missing", "prompt");
+  const auto ids = [&](const common_json& list) {
+    std::vector<int32_t> tokens;
+    for (const common_json& id : list) {
+      if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() > INT32_MAX)
+        refuse_if(problem("prompt: a token id is out of range"));
+      tokens.push_back(static_cast<int32_t>(id.get<int64_t>()));
+    }
+    return tokens;
+  };
+  if (value->is_string()) {
+    completion.texts.push_back(value->get<std::string>());
+  } else if (!value->is_array()) {
+    refuse_if(wrong_type("prompt", shape, *value));
+  } else if (!value->empty() && value->at(0).is_number()) {
+    completion.token_ids.push_back(ids(*value));
+  } else {
+    for (const common_json& one : *value) {
+      if (one.is_string() && completion.token_ids.empty()) {
+        completion.texts.push_back(one.get<std::string>());
+      } else if (one.is_array() && completion.texts.empty()) {
+        completion.token_ids.push_back(ids(one));
+      } else {
+        refuse_if(wrong_type("prompt", shape, one));
+      }
+    }
+  }
+  const size_t count = completion.texts.size() + completion.token_ids.size();
+  if (count == 0 || count > prompts_max) refuse_if(problem("prompt: 1 to " + std::to_string(prompts_max) + " prompts"));
+}
+
+Completion read_completion(const common_json& body) {
+  Completion completion;
+  Request& request = completion.request;
+  set_openai_defaults(request);
+  request.max_tokens = default_tokens_max;
+  refuse_unsupported(body);
+  if (find(body, "suffix") != nullptr) refuse(400, "unsupported_parameter", "suffix: is not supported", "suffix");
+  read_prompt(body, completion);
+  refuse_if(read_options(body, request));
+  completion.copies = read_copies(body);
+  uint32_t best_of = completion.copies;
+  refuse_if(read_integer(body, "best_of", 1, copies_max, best_of));
+  if (best_of != completion.copies) refuse(400, "unsupported_value", "best_of: only the same as n is supported", "best_of");
+  refuse_if(read_bool(body, "echo", completion.echo));
+  refuse_if(read_integer(body, "logprobs", 0, completion_logprobs_max, request.top_logprobs));
+  return completion;
+}
+
+std::vector<std::vector<int32_t>> tokens_of(const Model& model, Completion& completion) {
+  std::vector<std::vector<int32_t>> prompts = completion.token_ids;
+  for (const std::string& text : completion.texts) {
+    completion.request.prompt = text;
+    // An empty prompt is the beginning of a document.
+    if (text.empty() && model.info().bos_token >= 0) {
+      prompts.push_back({model.info().bos_token});
+    } else {
+      prompts.push_back(prompt_tokens(model, completion.request));
+    }
+  }
+  for (const auto& prompt : prompts) {
+    require_room(model, prompt, "prompt");
+    for (const int32_t token : prompt) {
+      if (static_cast<uint32_t>(token) >= model.info().vocabulary_tokens)
+        refuse_if(problem("prompt: a token id is not in the model's vocabulary"));
+    }
+  }
+  return prompts;
+}
+
+// `logprobs` as this older API has them: parallel lists.
+struct Logprobs {
+  common_json tokens = common_json::array();
+  common_json values = common_json::array();
+  common_json top = common_json::array();
+  common_json offsets = common_json::array();
+
+  void add(const TokenLogprob& token, size_t offset) {
+    tokens.push_back(token.text);
+    values.push_back(token.logprob);
+    common_json alternatives = common_json::object();
+    for (const auto& [text, logprob] : token.top) alternatives[text] = logprob;
+    top.push_back(alternatives);
+    offsets.push_back(offset);
+  }
+  common_json object() const {
+    common_json object = common_json::object();
+    object["tokens"] = tokens;
+    object["token_logprobs"] = values;
+    object["top_logprobs"] = top;
+    object["text_offset"] = offsets;
+    return object;
+  }
+};
+
+class CompletionSink : public AnswerSink {
+ public:
+  CompletionSink(const Completion& completion, const Model& model, size_t choices, bool stream)
+      : logprobs_(completion.request.top_logprobs >= 0), stream_(stream), model_(model.text(REALM_TEXT_NAME)), of_(choices) {
+    if (!completion.echo) return;
+    for (size_t i = 0; i < choices; ++i) {
+      const size_t prompt = i / completion.copies;
+      if (!completion.texts.empty()) {
+        of_[i].text = completion.texts[prompt];
+      } else {
+        model.append_text(completion.token_ids[prompt].data(), static_cast<uint32_t>(completion.token_ids[prompt].size()), 0, of_[i].text);
+      }
+    }
+  }
+
+  common_json envelope() const {
+    common_json object = common_json::object();
+    object["id"] = id_;
+    object["object"] = "text_completion";
+    object["created"] = created_;
+    object["model"] = model_;
+    object["system_fingerprint"] = "realm";
+    return object;
+  }
+
+  common_json choices() {
+    common_json list = common_json::array();
+    for (uint32_t i = 0; i < of_.size(); ++i) list.push_back(shown(i));
+    return list;
+  }
+
+ protected:
+  void on_token(uint32_t choice, const TokenLogprob& token) override {
+    of_[choice].logprobs.add(token, of_[choice].offset);
+    of_[choice].offset += token.text.size();
+  }
+  void on_text(uint32_t choice, const std::string& text) override {
+    of_[choice].text += text;
+    if (stream_) send(choice);
+  }
+  void on_end(uint32_t choice, const Ending& ending) override {
+    of_[choice].reason = finish_reason(ending, false);
+    if (stream_) send(choice);
+  }
+
+ private:
+  struct Of {
+    std::string text;  // not given out yet
+    size_t offset = 0;
+    Logprobs logprobs;
+    const char* reason = nullptr;
+  };
+
+  common_json shown(uint32_t choice) {
+    Of& of = of_[choice];
+    common_json object = common_json::object();
+    object["text"] = of.text;
+    object["index"] = choice;
+    object["logprobs"] = logprobs_ ? of.logprobs.object() : common_json(nullptr);
+    object["finish_reason"] = of.reason == nullptr ? common_json(nullptr) : common_json(of.reason);
+    return object;
+  }
+
+  void send(uint32_t choice) {
+    common_json list = common_json::array();
+    list.push_back(shown(choice));
+    common_json chunk = envelope();
+    chunk["choices"] = list;
+    send_event("", chunk);
+    of_[choice].text.clear();
+    of_[choice].logprobs = {};
+  }
+
+  const bool logprobs_;
+  const bool stream_;
+  const std::string id_ = "cmpl-" + request_id();
+  const int64_t created_ = unix_seconds();
+  const std::string model_;
+  std::vector<Of> of_;
+};
+
+}  // namespace
+
+void answer_completion(const common_json& body) {
+  Completion completion = read_completion(body);
+  const StreamOptions stream = read_stream(body);
+  const Model model(completion.request.model);
+  const auto prompts = tokens_of(model, completion);
+  CompletionSink sink(completion, model, prompts.size() * completion.copies, stream.stream);
+  const Usage usage = generate_answers(model, completion.request, prompts, completion.copies, sink);
+  common_json answer = sink.envelope();
+  if (stream.stream) {
+    if (stream.include_usage) {
+      answer["choices"] = common_json::array();
+      answer["usage"] = openai_usage(usage);
+      answer["timings"] = timings(usage);
+      send_event("", answer);
+    }
+    send_event("", std::string_view("[DONE]"));
+    return;
+  }
+  answer["choices"] = sink.choices();
+  answer["usage"] = openai_usage(usage);
+  answer["timings"] = timings(usage);
+  reply(answer);
+}
+
+}  // namespace realm

@@ -1,0 +1,35 @@
+// Tools of a chat: what the client offers, how the model learns of them, how earlier calls and their results are told.
+#pragma once
+
+#include <set>
+#include <string>
+
+#include "realm/json_fields.h"
+#include "realm/request.h"
+
+namespace realm {
+
+constexpr uint32_t tools_max = 128;
+
+struct ToolChoice {
+  enum Kind { automatic, none, required, named } kind = automatic;
+  std::string name;  // of `named`
+};
+
+// [{"type": "function", "function": {"name", "description", "parameters"}}]
+Problem check_tools(const common_json& tools);
+// "none", "auto", "required" or {"type": "function", "function": {"name"}}
+Problem read_tool_choice(const common_json& object, const common_json& tools, ToolChoice& choice);
+
+std::set<std::string> tool_names(const common_json& tools);
+
+// The calls' arguments become objects, as templates want them: OpenAI has them as JSON text.
+void parse_call_arguments(common_json& messages);
+
+// For a template that knows no tools: a system message describes them, calls and results become text (Hermes' form).
+void tell_tools_in_text(Request& request);
+
+// A JSON Schema of one call to one of the tools, {"name": ..., "arguments": {...}}.
+common_json call_schema(const common_json& tools, const ToolChoice& choice);
+
+}  // namespace realm
