@@ -76,7 +76,7 @@ bootstrap:
 venv: bootstrap
 	@if [[ -f tests/requirements.txt ]] && ! cmp -s tests/requirements.txt $(cache)/venv/requirements.txt; then
 	  python3 -m venv $(cache)/venv
-	  $(cache)/venv/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	  $(cache)/venv/bin/pip install --quiet --no-compile --disable-pip-version-check -r tests/requirements.txt
 	  cp tests/requirements.txt $(cache)/venv/requirements.txt
 	fi
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from server_process import Server
+
 TIMEOUT_S = 240
 
 
@@ -51,3 +53,30 @@ class Realm:
 @pytest.fixture(scope="session")
 def realm() -> Realm:
     return Realm(required("REALM_BINARY"), required("REALM_MODEL"))
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> Path:
+    return required("REALM_TINY_MODEL")
+
+
+@pytest.fixture
+def start_server(realm, tiny_model):
+    """Starts servers that are stopped when the test is over."""
+    started = []
+
+    def start(*args, model=None, **options) -> Server:
+        started.append(Server(realm.binary, model or tiny_model, *args, **options))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def open_server(realm):
+    """A server with the small real model and no realms: no keys are needed."""
+    server = Server(realm.binary, realm.model)
+    yield server
+    assert server.stop() == 0

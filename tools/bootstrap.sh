@@ -7,6 +7,8 @@ packages=(
   clang-14 lld-14 wasi-libc libc++-14-dev-wasm32 libc++abi-14-dev-wasm32 libclang-rt-14-dev-wasm32 wabt
   libboost-json1.81-dev libcli11-dev libspdlog-dev libfmt-dev libgtest-dev libssl-dev libedit-dev
 )
+# The tests run Node clients; any Node from elsewhere will do.
+command -v npm >/dev/null || packages+=(nodejs npm)
 least_rust=1.95
 
 fail() {

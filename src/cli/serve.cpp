@@ -132,7 +132,7 @@ int run_server(const RunOptions& options, const ServerSettings& settings, Interr
   const std::filesystem::path data = settings.data.empty() ? data_folder() : std::filesystem::path(settings.data);
   auto tenants = tenants::Tenants::open({.folder = data});
   if (!tenants) return report(tenants.error());
-  if (!loopback_only && !settings.anonymous && !(*tenants)->has_realms()) {
+  if (!loopback_only && !settings.anonymous && !(*tenants)->had_realms()) {
     return report({ErrorCode::permission_denied,
                    "a server that other machines can reach needs keys: make some with `realm realms create NAME` and `realm keys create "
                    "NAME`, or give --anonymous"});

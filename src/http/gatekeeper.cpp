@@ -51,7 +51,7 @@ Gatekeeper::Gatekeeper(const GatekeeperOptions& options, tenants::Tenants& tenan
 std::expected<tenants::Identity, Problem> Gatekeeper::identify(const Request& request) const {
   const tenants::Identity nobody{.realm = default_realm_, .key_id = "", .scopes = tenants::scope_inference};
   // Before the first realm is made, a server on this machine alone serves whoever is on it. Clients that insist on sending a key may.
-  if (options_.loopback_only && !tenants_.has_realms()) return nobody;
+  if (options_.loopback_only && !tenants_.had_realms()) return nobody;
   const std::string_view key = presented_key(request);
   if (key.empty()) {
     if (options_.anonymous) return nobody;

@@ -53,6 +53,7 @@ struct Tenants::Impl {
   std::function<void(const std::string&)> realm_gone;
   std::atomic<uint64_t> authentications{0};
   std::atomic<uint64_t> refused{0};
+  std::atomic<bool> had_realms{false};
 
   std::mutex changing;              // one change at a time: storage first, then memory
   mutable std::shared_mutex mutex;  // guards the three below
@@ -96,6 +97,7 @@ struct Tenants::Impl {
       realms.emplace(id, std::make_shared<const Realm>(std::move(realm)));
     }
     for (StoredKey& stored : snapshot->keys) all_keys.emplace(stored.key.id, std::move(stored));
+    if (!realms.empty()) had_realms = true;
     std::vector<std::string> gone;
     {
       std::unique_lock lock(mutex);
@@ -118,6 +120,7 @@ struct Tenants::Impl {
   void put(const RealmPointer& realm) {
     std::unique_lock lock(mutex);
     if (const auto before = by_id.find(realm->id); before != by_id.end()) ids_by_name.erase(before->second->name);
+    had_realms = true;
     by_id[realm->id] = realm;
     ids_by_name[realm->name] = realm->id;
   }
@@ -251,10 +254,7 @@ Result<void> Tenants::delete_realm(std::string_view name) {
   return {};
 }
 
-bool Tenants::has_realms() const {
-  std::shared_lock lock(impl_->mutex);
-  return !impl_->by_id.empty();
-}
+bool Tenants::had_realms() const { return impl_->had_realms.load(); }
 
 Result<NewKey> Tenants::create_key(std::string_view realm, uint32_t scopes, std::string label, int64_t expires_unix_s) {
   if (scopes == 0 || scopes > (scope_inference | scope_admin)) return fail(ErrorCode::invalid_argument, "scopes: inference, admin or both");

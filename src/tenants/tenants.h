@@ -53,7 +53,8 @@ class Tenants {
   // `change` gets a copy; id, creation and revision stay as they are.
   Result<RealmPointer> update_realm(std::string_view name, const std::function<Result<void>(Realm&)>& change);
   Result<void> delete_realm(std::string_view name);
-  bool has_realms() const;
+  // There are realms, or there were since open(): deleting the last one does not open a server to everybody.
+  bool had_realms() const;
 
   Result<NewKey> create_key(std::string_view realm, uint32_t scopes, std::string label, int64_t expires_unix_s);
   Result<std::vector<Key>> keys(std::string_view realm) const;  // empty name: the operators' keys
