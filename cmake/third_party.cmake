@@ -8,6 +8,9 @@ find_package(CLI11 REQUIRED)
 # Static, as the shared one would bring a second C++ runtime into a binary that has its own.
 set(Boost_USE_STATIC_LIBS ON)
 find_package(Boost 1.81 REQUIRED COMPONENTS json)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(seccomp REQUIRED IMPORTED_TARGET libseccomp)
+pkg_check_modules(curl REQUIRED IMPORTED_TARGET libcurl)
 find_program(CARGO cargo REQUIRED)
 
 set(third_party ${CMAKE_CURRENT_SOURCE_DIR}/third_party)

@@ -33,7 +33,7 @@ THIRD_PARTY = [
     (re.compile(r"boost/(beast|asio)"), ["http"]),
     (re.compile(r"(sqlite3|libpq)[-\w/]*\.h"), ["tenants"]),
     (re.compile(r"CLI/|(histedit|editline/readline)\.h"), ["cli"]),
-    (re.compile(r"boost/json"), ["http", "cli"]),
+    (re.compile(r"boost/json"), ["models", "http", "cli"]),
 ]
 
 CPP = {".cpp", ".cc", ".c", ".h", ".hpp"}

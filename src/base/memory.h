@@ -9,6 +9,9 @@ namespace realm {
 // leaves. Any thread.
 uint64_t free_memory_bytes();
 
+// Bytes that the machine or the container has, whichever is less. Any thread.
+uint64_t memory_limit_bytes();
+
 struct ProcessMemory {
   uint64_t resident_bytes = 0;
   uint64_t private_bytes = 0;  // resident and neither file-backed nor shared

@@ -10,6 +10,7 @@ std::string_view error_code_name(ErrorCode code) {
     case ErrorCode::permission_denied: return "permission_denied";
     case ErrorCode::context_exceeded: return "context_exceeded";
     case ErrorCode::resource_exhausted: return "resource_exhausted";
+    case ErrorCode::too_large: return "too_large";
     case ErrorCode::deadline_exceeded: return "deadline_exceeded";
     case ErrorCode::cancelled: return "cancelled";
     case ErrorCode::corrupt: return "corrupt";

@@ -17,6 +17,7 @@ enum class ErrorCode {
   permission_denied,
   context_exceeded,    // a prompt longer than the context
   resource_exhausted,  // a limit, memory or disk; trying again later may work
+  too_large,           // does not fit, whatever else is given up
   deadline_exceeded,
   cancelled,
   corrupt,             // a file that is not what it claims to be

@@ -88,7 +88,12 @@ class Admin {
       if (!opened) return fail(std::move(opened));
       tenants_ = std::move(*opened);
     }
-    return parse_answer(http::AdminApi(*tenants_).answer(call, ""));
+    if (!catalogue_ && call.path.starts_with("models")) {
+      auto opened = models::Catalogue::open({.folder = folder_ / "models", .folders = {}, .files = {}, .checker = "/proc/self/exe"});
+      if (!opened) return fail(std::move(opened));
+      catalogue_ = std::move(*opened);
+    }
+    return parse_answer(http::AdminApi(*tenants_, catalogue_.get(), nullptr, {}).answer(call, ""));
   }
 
   // Prints the JSON, or lets `show` print for a person. The process's exit code.
@@ -107,6 +112,7 @@ class Admin {
   const std::filesystem::path folder_;
   const bool json_;
   std::unique_ptr<tenants::Tenants> tenants_;
+  std::unique_ptr<models::Catalogue> catalogue_;
 };
 
 json::object realm_fields(const RealmSettings& settings) {
@@ -198,6 +204,33 @@ int run_usage_command(const AdminSettings& settings) {
     for (const json::value& row : answer.at("data").as_array()) {
       rows.emplace_back();
       for (const char* column : columns) rows.back().push_back(cell(row.at(column)));
+    }
+    print_table(rows);
+  });
+}
+
+int run_models_command(const AdminSettings& settings) {
+  Admin admin(settings.data, settings.json);
+  const std::string path = "models/" + settings.model;
+  if (settings.action == "rm") {
+    return admin.finish(admin.call({.method = verb::delete_, .path = path}),
+                        [&](const json::value&) { std::printf("model %s is deleted\n", settings.model.c_str()); });
+  }
+  if (settings.action != "list") {
+    json::object body;
+    if (settings.action == "pin" || settings.action == "unpin") body["pinned"] = settings.action == "pin";
+    if (settings.action == "allow") body["realms"] = json::value_from(settings.realms);
+    return admin.finish(admin.call({.method = verb::patch, .path = path, .body = json::serialize(body)}),
+                        [&](const json::value&) { std::printf("done\n"); });
+  }
+  return admin.finish(admin.call({.method = verb::get, .path = "models"}), [](const json::value& answer) {
+    std::vector<std::vector<std::string>> rows = {
+        {"NAME", "STATE", "MIB", "ARCHITECTURE", "QUANTIZATION", "CONTEXT", "PINNED", "REALMS", "FAULT"}};
+    for (const json::value& model : answer.at("data").as_array()) {
+      rows.push_back({cell(model.at("name")), cell(model.at("state")), std::to_string(model.at("bytes").to_number<uint64_t>() >> 20),
+                      cell(model.at("architecture")), cell(model.at("quantization")), cell(model.at("context_tokens")),
+                      model.at("pinned").as_bool() ? "yes" : "-", model.at("realms").as_array().empty() ? "all" : cell(model.at("realms")),
+                      cell(model.at("fault"))});
     }
     print_table(rows);
   });

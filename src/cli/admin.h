@@ -26,12 +26,15 @@ struct AdminSettings {
   std::string label;
   std::vector<std::string> scopes;
   uint32_t expires_days = 0;
-  std::string from;  // dates, for usage
+  std::string model;
+  std::vector<std::string> realms;  // for whom a model is
+  std::string from;                 // dates, for usage
   std::string to;
 };
 
 int run_realms_command(const AdminSettings& settings);
 int run_keys_command(const AdminSettings& settings);
+int run_models_command(const AdminSettings& settings);
 int run_usage_command(const AdminSettings& settings);
 
 }  // namespace realm::cli

@@ -67,6 +67,19 @@ CLI::App* add_keys(CLI::App& app, AdminSettings& settings) {
   return keys;
 }
 
+CLI::App* add_models(CLI::App& app, AdminSettings& settings) {
+  CLI::App* models = app.add_subcommand("models", "models: list, rm, pin, unpin, allow");
+  models->require_subcommand(1);
+  add_action(*models, "list", "what is published, and its state", settings);
+  CLI::App* remove = add_action(*models, "rm", "delete a pulled model", settings);
+  CLI::App* pin = add_action(*models, "pin", "keep a model in memory once it is loaded", settings);
+  CLI::App* unpin = add_action(*models, "unpin", "let it be evicted again", settings);
+  CLI::App* allow = add_action(*models, "allow", "name the realms that may use a model; none: everybody", settings);
+  for (CLI::App* action : {remove, pin, unpin, allow}) action->add_option("model", settings.model, "its name")->required();
+  allow->add_option("realms", settings.realms, "names or ids");
+  return models;
+}
+
 CLI::App* add_usage(CLI::App& app, AdminSettings& settings) {
   CLI::App* usage = app.add_subcommand("usage", "what realms used, by model, key and UTC day");
   usage->add_option("realm", settings.realm.name, "name or id (default: all)");
@@ -82,6 +95,12 @@ void add_server_options(CLI::App& server, ServerSettings& settings) {
   server.add_option("--host", settings.hosts, "addresses to listen on (default 127.0.0.1); may be repeated")->allow_extra_args(false);
   server.add_option("--data", settings.data, "folder of realms, keys and usage (default: $REALM_DATA, else the user's)");
   server.add_option("--max-realms", settings.realms_max, "realms that may be resident at once (default 16)")->check(CLI::Range(1, 100'000));
+  server.add_option("--models", settings.model_folders, "folder whose *.gguf files are published; may be repeated")
+      ->allow_extra_args(false);
+  server.add_option("--memory-budget", settings.memory_mib_budget,
+                    "MiB for weights, KV and compute buffers of models (default: 80 % of the memory)");
+  server.add_option("--model-deadline-ms", settings.model_deadline_ms, "longest wait for a model to be loaded (default 120000)")
+      ->check(CLI::Range(1, 3'600'000));
   server.add_flag("--anonymous", settings.anonymous, "serve requests without a key too, as the realm `default`");
   server.add_option("--tls-cert", settings.tls_certificate, "certificate chain, PEM")->check(CLI::ExistingFile);
   server.add_option("--tls-key", settings.tls_key, "its key, PEM")->check(CLI::ExistingFile);
@@ -93,7 +112,8 @@ void add_server_options(CLI::App& server, ServerSettings& settings) {
       ->check(CLI::Range(1, 60'000));
   server.add_option("--queue-deadline-ms", settings.queue_deadline_ms, "longest wait for a place in the batch; then 429 (default 60000)")
       ->check(CLI::Range(1, 3'600'000));
-  server.add_option("--kv-mib", settings.kv_mib_max, "KV cache of active sequences (default: half of the free memory)");
+  server.add_option("--kv-mib", settings.kv_mib_max,
+                    "KV cache of active sequences, of each model (default: a quarter of the memory budget, at most 4096)");
   server.add_option("--saved-kv-mib", settings.saved_kv_mib_max, "KV of idle sequences and cached prefixes (default 1024)");
   server.add_option("--cors-origin", settings.cors_origins, "web origins that may call the API, or * (default: none)")
       ->allow_extra_args(false);

@@ -11,6 +11,7 @@ namespace realm::cli {
 // Add the subcommands; when the line has been parsed, the action of the one that was given is set in `settings`.
 CLI::App* add_realms(CLI::App& app, AdminSettings& settings);
 CLI::App* add_keys(CLI::App& app, AdminSettings& settings);
+CLI::App* add_models(CLI::App& app, AdminSettings& settings);
 CLI::App* add_usage(CLI::App& app, AdminSettings& settings);
 
 // What `realm server` takes besides a model.

@@ -15,6 +15,7 @@
 #include "cli/commands.h"
 #include "cli/terminal.h"
 #include "cli/version.h"
+#include "models/validate_child.h"
 
 namespace realm::cli {
 namespace {
@@ -145,6 +146,8 @@ int run(RunOptions& options, Interrupts& interrupts) {
 }
 
 int parse_and_run(int argc, char** argv) {
+  if (argc == 3 && std::string_view(argv[1]) == realm::models::validation_argument)
+    return realm::models::run_validation_child(std::atoi(argv[2]));
   CLI::App app("Realm: many customers' language model work on one machine, each sealed in WebAssembly.", "realm");
   app.set_version_flag("--version", std::string("realm ") + version);
   app.require_subcommand(1);
@@ -160,6 +163,7 @@ int parse_and_run(int argc, char** argv) {
   AdminSettings admin;
   const CLI::App* realms = add_realms(app, admin);
   const CLI::App* keys = add_keys(app, admin);
+  const CLI::App* models = add_models(app, admin);
   const CLI::App* usage = add_usage(app, admin);
   try {
     app.parse(argc, argv);
@@ -174,6 +178,7 @@ int parse_and_run(int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
   if (realms->parsed()) return run_realms_command(admin);
   if (keys->parsed()) return run_keys_command(admin);
+  if (models->parsed()) return run_models_command(admin);
   if (usage->parsed()) return run_usage_command(admin);
   Interrupts interrupts;
   if (server->parsed()) return run_server(options, server_settings, interrupts);

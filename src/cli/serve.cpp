@@ -10,17 +10,19 @@
 
 #include "base/log.h"
 #include "cli/commands.h"
-#include "cli/engine_start.h"
 #include "cli/paths.h"
 #include "cli/terminal.h"
 #include "cli/version.h"
+#include "engine/backend.h"
 #include "http/front.h"
 #include "http/server.h"
+#include "runtime/stored_models.h"
 
 namespace realm::cli {
 namespace {
 
 constexpr uint32_t workers_max = 8;
+constexpr uint64_t kv_bytes_default_max = 4ull << 30;
 constexpr uint32_t instances_max = 4'096;  // live requests of all realms together
 
 bool is_loopback(const std::string& host) { return host == "localhost" || host == "::1" || host.starts_with("127."); }
@@ -63,6 +65,28 @@ void raise_descriptor_limit() {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+uint64_t memory_budget(const ServerSettings& settings) {
+  return settings.memory_mib_budget > 0 ? settings.memory_mib_budget << 20 : models::default_budget_bytes();
+}
+
+uint64_t kv_bytes(const ServerSettings& settings) {
+  return settings.kv_mib_max > 0 ? settings.kv_mib_max << 20 : std::min(memory_budget(settings) / 4, kv_bytes_default_max);
+}
+
+// What is published: the folders of --models, what was pulled, and the model of --model. Without --models and --model, the bundled one.
+Result<std::unique_ptr<models::Catalogue>> open_catalogue(const RunOptions& options, const ServerSettings& settings,
+                                                          const std::filesystem::path& data) {
+  models::CatalogueOptions catalogue{.folder = data / "models", .folders = {}, .files = {}, .checker = "/proc/self/exe"};
+  catalogue.folders.assign(settings.model_folders.begin(), settings.model_folders.end());
+  if (!options.model.empty() || settings.model_folders.empty()) {
+    auto file = find_model(options.model);
+    // Pulled models are enough when none was asked for.
+    if (!file && !options.model.empty()) return fail(std::move(file));
+    if (file) catalogue.files.push_back(*file);
+  }
+  return models::Catalogue::open(catalogue);
+}
+
 runtime::RuntimeOptions runtime_options(const RunOptions& options, const ServerSettings& settings, std::filesystem::path program) {
   runtime::RuntimeOptions runtime;
   runtime.program = std::move(program);
@@ -74,7 +98,7 @@ runtime::RuntimeOptions runtime_options(const RunOptions& options, const ServerS
   runtime.scheduler.context_tokens_max = options.context_tokens;
   runtime.scheduler.sequences_max = settings.sequences_max;
   runtime.scheduler.inter_token_target_ms = settings.inter_token_target_ms;
-  runtime.scheduler.kv_bytes_max = settings.kv_mib_max << 20;
+  runtime.scheduler.kv_bytes_max = kv_bytes(settings);
   runtime.scheduler.saved_bytes_max = settings.saved_kv_mib_max << 20;
   return runtime;
 }
@@ -141,8 +165,16 @@ int run_server(const RunOptions& options, const ServerSettings& settings, Interr
   if (!program) return report(program.error());
   auto runtime = runtime::Runtime::create(runtime_options(options, settings, *program));
   if (!runtime) return report(runtime.error());
-  if (auto loaded = load_model(**runtime, options, interrupts); !loaded) return report(loaded.error());
-  http::Front front(front_options(settings, loopback_only), settings.limits, **runtime, **tenants);
+  auto backend = engine::parse_backend(options.backend);
+  if (!backend) return report(backend.error());
+  if (auto there = engine::require_backend(*backend); !there) return report(there.error());
+  auto catalogue = open_catalogue(options, settings, data);
+  if (!catalogue) return report(catalogue.error());
+  runtime::StoredModels models(**runtime, **catalogue,
+                               {.store = {.budget_bytes = memory_budget(settings), .lease_deadline_ms = settings.model_deadline_ms},
+                                .backend = *backend,
+                                .kv_bytes_max = kv_bytes(settings)});
+  http::Front front(front_options(settings, loopback_only), settings.limits, **runtime, **tenants, **catalogue, models.store());
   Signals signals(interrupts);
   auto server = http::Server::start(server_options(settings, data), front);
   if (!server) return report(server.error());

@@ -60,7 +60,7 @@ std::string template_text(const llama_model* model, const char* name) {
 
 ModelInfo describe(const llama_model* model, const llama_vocab* vocabulary, const ModelOptions& options) {
   return {
-      .name = file_name_without_suffix(options.file),
+      .name = options.name.empty() ? file_name_without_suffix(options.file) : options.name,
       .architecture = metadata_text(model, "general.architecture"),
       .quantization = quantization_name(model),
       .chat_template = template_text(model, nullptr),

@@ -24,6 +24,7 @@ class Tokenizer;
 
 struct ModelOptions {
   std::filesystem::path file = {};         // GGUF
+  std::string name = {};                   // empty: the file's name without ".gguf"
   BackendChoice backend = BackendChoice::automatic;
   uint32_t gpu_layers_max = 1'000;         // layers put on a GPU when one is used
   bool map_file = true;                    // map read-only rather than copy; the file must then stay as it is

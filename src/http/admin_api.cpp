@@ -250,6 +250,87 @@ Result<json::value> answer_usage(Tenants& tenants, const AdminCall& call) {
   return list(*rows);
 }
 
+std::string_view state_name(models::ModelState::Kind kind) {
+  switch (kind) {
+    case models::ModelState::absent:
+      return "absent";
+    case models::ModelState::loading:
+      return "loading";
+    case models::ModelState::ready:
+      return "ready";
+    case models::ModelState::in_use:
+      return "in use";
+    case models::ModelState::failed:
+      break;
+  }
+  return "failed";
+}
+
+json::object shown(const models::ModelRecord& record, const models::ModelStore* store) {
+  models::ModelState state;
+  if (store != nullptr) state = store->state(record);
+  if (!record.fault.empty()) state = {models::ModelState::failed, 0, record.fault, 0};
+  return {{"name", record.name},
+          {"file", record.file.string()},
+          {"sha256", record.sha256},
+          {"bytes", record.summary.bytes},
+          {"architecture", record.summary.architecture},
+          {"quantization", record.summary.quantization},
+          {"parameters", record.summary.parameters},
+          {"context_tokens", record.summary.context_tokens},
+          {"pinned", record.pinned},
+          {"realms", json::value_from(record.realm_ids)},
+          {"state", state_name(state.kind)},
+          {"leases", state.leases},
+          {"loaded_bytes", state.bytes},
+          {"fault", state.fault.empty() ? json::value(nullptr) : json::value(state.fault)}};
+}
+
+Result<json::value> change_model(Tenants& tenants, models::Catalogue& catalogue, const AdminCall& call, const std::string& name) {
+  const auto body = parse_body(call.body);
+  if (!body) return std::unexpected(body.error());
+  for (const auto& [field, value] : *body) {
+    Result<void> done;
+    if (field == "pinned") {
+      if (!value.is_bool()) return bad("pinned: must be true or false");
+      done = catalogue.set_pinned(name, value.get_bool());
+    } else if (field == "realms") {
+      const auto names = texts_of(value, "realms");
+      if (!names) return std::unexpected(names.error());
+      std::vector<std::string> ids;
+      for (const std::string& one : *names) {
+        const auto realm = tenants.realm(one);
+        if (!realm) return std::unexpected(realm.error());
+        ids.push_back((*realm)->id);
+      }
+      done = catalogue.set_access(name, std::move(ids));
+    } else {
+      return bad("there is no field " + std::string(field));
+    }
+    if (!done) return std::unexpected(done.error());
+  }
+  return json::object{{"name", name}};
+}
+
+Result<json::value> answer_models(Tenants& tenants, models::Catalogue& catalogue, const models::ModelStore* store, const AdminCall& call,
+                                  const std::vector<std::string>& parts) {
+  if (parts.size() == 1 && call.method == verb::get) {
+    json::array data;
+    for (const models::ModelRecord& record : catalogue.list()) data.push_back(shown(record, store));
+    return json::object{{"data", std::move(data)}};
+  }
+  if (parts.size() == 1 && call.method == verb::post) {  // look for new files
+    if (auto done = catalogue.rescan(); !done) return std::unexpected(done.error());
+    return json::object{{"models", catalogue.list().size()}};
+  }
+  if (parts.size() == 2 && call.method == verb::patch) return change_model(tenants, catalogue, call, parts[1]);
+  if (parts.size() == 2 && call.method == verb::delete_) {
+    if (auto done = catalogue.remove(parts[1]); !done) return std::unexpected(done.error());
+    return json::object{{"deleted", parts[1]}};
+  }
+  return fail(ErrorCode::not_found, "there is no such path below /admin/v1");
+}
+
 // The parts of a path, at most 4.
 std::vector<std::string> parts_of(std::string_view path) {
   std::vector<std::string> parts;
@@ -262,7 +343,7 @@ std::vector<std::string> parts_of(std::string_view path) {
 
 std::unexpected<Error> no_such_path() { return fail(ErrorCode::not_found, "there is no such path below /admin/v1"); }
 
-Result<json::value> dispatch(Tenants& tenants, const AdminCall& call) {
+Result<json::value> dispatch(Tenants& tenants, models::Catalogue* catalogue, const models::ModelStore* store, const AdminCall& call) {
   const auto parts = parts_of(call.path);
   if (parts.empty()) return no_such_path();
   const bool reads = call.method == verb::get;
@@ -277,6 +358,7 @@ Result<json::value> dispatch(Tenants& tenants, const AdminCall& call) {
     if (parts.size() == 1 && (reads || makes)) return answer_keys(tenants, call, "");
     if (parts.size() == 2 && call.method == verb::delete_) return answer_revoke(tenants, parts[1]);
   }
+  if (parts[0] == "models" && catalogue != nullptr) return answer_models(tenants, *catalogue, store, call, parts);
   if (parts[0] == "usage" && parts.size() == 1 && reads) return answer_usage(tenants, call);
   return no_such_path();
 }
@@ -305,7 +387,7 @@ int64_t parse_date(std::string_view text) {
 
 Response AdminApi::answer(const AdminCall& call, std::string_view request_id) {
   if (call.path == "status" && call.method == verb::get && status_) return {.body = status_()};
-  const auto answer = dispatch(tenants_, call);
+  const auto answer = dispatch(tenants_, catalogue_, store_, call);
   if (!answer) return problem_response(Protocol::admin, problem_of(answer.error()), request_id);
   return {.status = static_cast<uint16_t>(call.method == verb::post ? 201 : 200), .body = json::serialize(*answer)};
 }

@@ -1,4 +1,4 @@
-// The operator's API: realms, keys, usage. JSON in, JSON out. The server answers /admin/v1 with it; the command line uses the same
+// The operator's API: realms, keys, usage, models. JSON in, JSON out. The server answers /admin/v1 with it; the command line uses the same
 // functions on the database itself when no server runs.
 #pragma once
 
@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "http/message.h"
+#include "models/store.h"
 #include "tenants/tenants.h"
 
 namespace realm::http {
@@ -23,13 +24,17 @@ class AdminApi {
   // What the running server adds: the document of GET status. Null without a server.
   using Status = std::function<std::string()>;
 
-  explicit AdminApi(tenants::Tenants& tenants, Status status = {}) : tenants_(tenants), status_(std::move(status)) {}
+  // `store` is null without a server; `catalogue` too when there is none to ask.
+  AdminApi(tenants::Tenants& tenants, models::Catalogue* catalogue, const models::ModelStore* store, Status status)
+      : tenants_(tenants), catalogue_(catalogue), store_(store), status_(std::move(status)) {}
 
   // Any thread. Errors are answers too, in the shape of problem_response().
   Response answer(const AdminCall& call, std::string_view request_id);
 
  private:
   tenants::Tenants& tenants_;
+  models::Catalogue* const catalogue_;
+  const models::ModelStore* const store_;
   const Status status_;
 };
 

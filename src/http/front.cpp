@@ -22,13 +22,16 @@ bool may_use(const tenants::Realm& realm, const std::string& model) {
 
 }  // namespace
 
-Front::Front(const FrontOptions& options, const HttpLimits& limits, runtime::Runtime& runtime, tenants::Tenants& tenants)
+Front::Front(const FrontOptions& options, const HttpLimits& limits, runtime::Runtime& runtime, tenants::Tenants& tenants,
+             models::Catalogue& catalogue, const models::ModelStore& store)
     : options_(options),
       runtime_(runtime),
       tenants_(tenants),
+      catalogue_(catalogue),
+      store_(store),
       residents_(runtime, options.realms_resident_max),
       gate_(options.gate, tenants),
-      admin_(tenants, [this] { return status(); }),
+      admin_(tenants, &catalogue, &store, [this] { return status(); }),
       inference_(runtime, tenants, residents_, metrics_, limits, options.realm_defaults),
       started_unix_s_(std::time(nullptr)) {
   tenants_.on_realm_gone([this](const std::string& realm_id) { residents_.close(realm_id); });
@@ -86,7 +89,7 @@ boost::asio::awaitable<Served> Front::serve(const Request& request, std::unique_
 Response Front::answer(const Request& request, const Admitted& admitted) {
   switch (admitted.kind) {
     case RouteKind::models:
-      return models(request, *admitted.call.realm);
+      return list_models(request, *admitted.call.realm);
     case RouteKind::admin:
       return admin_.answer({request.method, request.path.substr(admin_prefix.size()), request.query, request.body}, request.id);
     case RouteKind::health:
@@ -114,16 +117,16 @@ Response Front::answer(const Request& request, const Admitted& admitted) {
   return problem_response(Protocol::openai, {404, "not_found", "there is no such path"}, request.id);
 }
 
-Response Front::models(const Request& request, const tenants::Realm& realm) const {
+Response Front::list_models(const Request& request, const tenants::Realm& realm) const {
   constexpr std::string_view one = "/v1/models/";
   json::array data;
-  for (const auto& loaded : runtime_.models()) {
-    if (!may_use(realm, loaded.model.name)) continue;
-    data.push_back(json::object{{"id", loaded.model.name},
+  for (const models::ModelRecord& record : catalogue_.list()) {
+    if (!record.fault.empty() || !may_use(realm, record.name) || !catalogue_.find(record.name, realm.id)) continue;
+    data.push_back(json::object{{"id", record.name},
                                 {"object", "model"},
                                 {"created", started_unix_s_},
                                 {"owned_by", "realm"},
-                                {"context_length", loaded.scheduler.context_tokens_max}});
+                                {"context_length", record.summary.context_tokens}});
   }
   if (!request.path.starts_with(one)) return {.body = json::serialize(json::object{{"object", "list"}, {"data", std::move(data)}})};
   const std::string_view name = std::string_view(request.path).substr(one.size());
@@ -144,6 +147,16 @@ Response Front::metrics() const {
   text.single("realm_resident_realms_max", MetricText::Type::gauge, "--max-realms", residents.realms_max);
   text.single("realm_resident_evictions_total", MetricText::Type::counter, "Idle realms that made room",
               static_cast<double>(residents.evictions));
+  const auto store = store_.stats();
+  text.single("realm_model_memory_budget_bytes", MetricText::Type::gauge, "--memory-budget", static_cast<double>(store.budget_bytes));
+  text.single("realm_model_memory_used_bytes", MetricText::Type::gauge, "Weights, KV and compute buffers of loaded models",
+              static_cast<double>(store.used_bytes));
+  text.single("realm_models_loaded", MetricText::Type::gauge, "Models in memory", store.models_loaded);
+  text.single("realm_model_waiters", MetricText::Type::gauge, "Requests that wait for a model to be loaded", store.waiting);
+  text.single("realm_model_loads_total", MetricText::Type::counter, "Models loaded", static_cast<double>(store.loads));
+  text.single("realm_model_load_failures_total", MetricText::Type::counter, "Loads that failed", static_cast<double>(store.load_failures));
+  text.single("realm_model_evictions_total", MetricText::Type::counter, "Idle models that made room", static_cast<double>(store.evictions));
+  text.single("realm_model_load_seconds_total", MetricText::Type::counter, "Time of loads", static_cast<double>(store.load_ns) / 1e9);
   const auto tenants = tenants_.stats();
   text.single("realm_realms", MetricText::Type::gauge, "Realms that exist", tenants.realms);
   text.single("realm_authentications_total", MetricText::Type::counter, "Keys looked up", static_cast<double>(tenants.authentications));

@@ -13,6 +13,7 @@
 #include "http/resident_realms.h"
 #include "http/server_metrics.h"
 #include "http/service.h"
+#include "models/store.h"
 #include "runtime/runtime.h"
 #include "tenants/tenants.h"
 
@@ -29,7 +30,8 @@ struct FrontOptions {
 class Front final : public Service {
  public:
   // All of them outlive it; `limits` too.
-  Front(const FrontOptions& options, const HttpLimits& limits, runtime::Runtime& runtime, tenants::Tenants& tenants);
+  Front(const FrontOptions& options, const HttpLimits& limits, runtime::Runtime& runtime, tenants::Tenants& tenants,
+        models::Catalogue& catalogue, const models::ModelStore& store);
   ~Front() override;  // cancels what runs and waits for it
 
   // From now on /readyz fails and connections close after their answers.
@@ -45,7 +47,7 @@ class Front final : public Service {
 
  private:
   Response answer(const Request& request, const Admitted& admitted);
-  Response models(const Request& request, const tenants::Realm& realm) const;
+  Response list_models(const Request& request, const tenants::Realm& realm) const;
   Response metrics() const;
   std::string status() const;
   bool allows_origin(std::string_view origin) const;
@@ -53,6 +55,8 @@ class Front final : public Service {
   const FrontOptions options_;
   runtime::Runtime& runtime_;
   tenants::Tenants& tenants_;
+  models::Catalogue& catalogue_;
+  const models::ModelStore& store_;
   ServerMetrics metrics_;
   ResidentRealms residents_;
   Gatekeeper gate_;

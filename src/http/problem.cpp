@@ -70,6 +70,8 @@ Problem problem_of(const Error& error) {
       return {409, "already_exists", error.message};
     case ErrorCode::resource_exhausted:
       return {429, "limit_reached", error.message, 1};
+    case ErrorCode::too_large:
+      return {507, "insufficient_storage", error.message};
     case ErrorCode::cancelled:
       return {499, "cancelled", error.message};
     case ErrorCode::unsupported:

@@ -36,7 +36,7 @@ def test_stop_sequences(client):
 @pytest.mark.parametrize("streamed", [False, True])
 def test_a_tool_is_called(client, streamed):
     options = {"model": MODEL, "max_tokens": 80, "messages": [{"role": "user", "content": "Weather in Paris?"}], "tools": [WEATHER],
-               "tool_choice": {"type": "tool", "name": "get_weather"}}
+               "tool_choice": {"type": "tool", "name": "get_weather"}, "extra_body": {"temperature": 0}}
     if streamed:
         with client.messages.stream(**options) as stream:
             message = stream.get_final_message()

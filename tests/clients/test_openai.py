@@ -90,7 +90,7 @@ def test_responses(client):
 
 def test_a_required_tool_is_called(client):
     options = {"model": MODEL, "messages": [{"role": "user", "content": "Weather in Paris?"}], "tools": [WEATHER],
-               "tool_choice": "required", "max_tokens": 80}
+               "tool_choice": "required", "max_tokens": 80, "temperature": 0}
     answer = client.chat.completions.create(**options)
     [call] = answer.choices[0].message.tool_calls
     assert call.function.name == "get_weather"
@@ -114,7 +114,7 @@ def test_structured_output_by_parse(client):
         age: int
 
     answer = client.chat.completions.parse(
-        model=MODEL, messages=[{"role": "user", "content": "Invent a person."}], response_format=Person, max_tokens=200)
+        model=MODEL, messages=[{"role": "user", "content": "Invent a person."}], response_format=Person, max_tokens=200, temperature=0)
     assert isinstance(answer.choices[0].message.parsed, Person)
 
 

@@ -20,12 +20,12 @@ async function openaiClient() {
   }
   assert.equal(text, whole.choices[0].message.content);
   const person = await client.chat.completions.parse({
-    model, messages: [{ role: "user", content: "Invent a person." }], max_tokens: 200,
+    model, messages: [{ role: "user", content: "Invent a person." }], max_tokens: 200, temperature: 0,
     response_format: zodResponseFormat(z.object({ name: z.string(), age: z.number().int() }), "person"),
   });
   assert.equal(typeof person.choices[0].message.parsed.name, "string");
   const called = await client.chat.completions.create({
-    model, messages: [{ role: "user", content: "Weather in Paris?" }], max_tokens: 80, tool_choice: "required",
+    model, messages: [{ role: "user", content: "Weather in Paris?" }], max_tokens: 80, temperature: 0, tool_choice: "required",
     tools: [{ type: "function", function: { name: "get_weather", parameters: { type: "object", properties: { city: { type: "string" } }, required: ["city"] } } }],
   });
   assert.equal(called.choices[0].message.tool_calls[0].function.name, "get_weather");
@@ -61,7 +61,7 @@ async function aiSdk() {
   assert.ok(text.length > 0);
   let asked = null;
   await generateText({
-    model: provider(model), prompt: "Weather in Paris?", maxOutputTokens: 80, toolChoice: "required", stopWhen: stepCountIs(1), maxRetries: 0,
+    model: provider(model), prompt: "Weather in Paris?", maxOutputTokens: 80, temperature: 0, toolChoice: "required", stopWhen: stepCountIs(1), maxRetries: 0,
     tools: { get_weather: tool({ inputSchema: z.object({ city: z.string() }), execute: async ({ city }) => ((asked = city), "sunny") }) },
   });
   assert.equal(typeof asked, "string");

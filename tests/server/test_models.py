@@ -1,0 +1,100 @@
+"""The model store, as operators and customers see it."""
+
+import json
+import shutil
+import threading
+
+import pytest
+
+from test_tenants import CHAT, post
+
+
+@pytest.fixture
+def models(tiny_model, tmp_path):
+    """A folder with the tiny model under two names."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    for name in ("one", "two"):
+        shutil.copy(tiny_model, folder / f"{name}.gguf")
+    return folder
+
+
+def states(server):
+    return {model["name"]: model["state"] for model in server.cli("models", "list")["data"]}
+
+
+def test_a_model_is_loaded_when_it_is_first_used(realm, models, start_server):
+    server = start_server("--models", models, model=models / "one.gguf")
+    assert states(server) == {"one": "absent", "two": "absent"}
+    assert post(server, body={**CHAT, "model": "two"})[0] == 200
+    assert states(server) == {"one": "absent", "two": "ready"}
+    status, _, body = post(server, body={**CHAT, "model": "three"})
+    assert status == 404 and body["error"]["code"] == "model_not_found"
+
+
+def test_first_requests_at_once_load_it_once(models, start_server):
+    server = start_server("--models", models, model=models / "one.gguf")
+    answers = []
+    threads = [threading.Thread(target=lambda: answers.append(post(server, body={**CHAT, "model": "one"})[0])) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [200] * 20
+    assert server.metric("realm_model_loads_total") == 1
+
+
+def test_two_models_that_do_not_fit_together(models, start_server):
+    server = start_server("--models", models, "--memory-budget", "260", "--kv-mib", "32", model=models / "one.gguf")
+    keys = {name: server.key(f"realm-{name}") for name in ("one", "two")}
+    for _ in range(20):
+        for name, key in keys.items():
+            assert post(server, key, {**CHAT, "model": name})[0] == 200
+    assert server.metric("realm_model_evictions_total") == 39
+    assert server.metric("realm_models_loaded") == 1
+
+
+def test_a_model_larger_than_the_budget_says_so(models, start_server):
+    server = start_server("--models", models, "--memory-budget", "100", "--kv-mib", "32", model=models / "one.gguf")
+    status, _, body = post(server, body={**CHAT, "model": "one"})
+    assert status == 507 and "100 MiB" in body["error"]["message"]
+
+
+def test_a_private_model_looks_like_none(models, start_server):
+    server = start_server("--models", models, model=models / "one.gguf")
+    friend, stranger = server.key("friend"), server.key("stranger")
+    server.cli("models", "allow", "two", "friend")
+    assert post(server, friend, {**CHAT, "model": "two"})[0] == 200
+    status, _, private = post(server, stranger, {**CHAT, "model": "two"})
+    assert status == 404
+    missing = post(server, stranger, {**CHAT, "model": "six"})[2]
+    assert json.dumps(private).replace("two", "six") == json.dumps(missing)
+    listed = json.loads(server.get("/v1/models", stranger))
+    assert [model["id"] for model in listed["data"]] == ["one"]
+
+
+def test_a_realm_with_models_of_its_own(models, start_server):
+    server = start_server("--models", models, model=models / "one.gguf")
+    key = server.key("acme", "--models", "two")
+    assert post(server, key, CHAT)[2]["model"] == "two"
+    assert post(server, key, {**CHAT, "model": "one"})[0] == 404
+
+
+def test_bad_files_are_never_served(models, start_server):
+    whole = (models / "one.gguf").read_bytes()
+    (models / "torn.gguf").write_bytes(whole[: len(whole) // 2])
+    (models / "junk.gguf").write_bytes(b"GGUF" + bytes(range(256)) * 64)
+    server = start_server("--models", models, model=models / "one.gguf")
+    listed = {model["name"]: model for model in server.cli("models", "list")["data"]}
+    assert listed["torn"]["state"] == "failed" and "beyond the file" in listed["torn"]["fault"]
+    assert listed["junk"]["state"] == "failed"
+    assert post(server, body={**CHAT, "model": "torn"})[0] == 404
+    assert post(server, body={**CHAT, "model": "one"})[0] == 200
+
+
+def test_a_replaced_file_changes_nothing_for_who_uses_it(models, start_server):
+    server = start_server("--models", models, model=models / "one.gguf")
+    assert post(server, body={**CHAT, "model": "one"})[0] == 200
+    (models / "one.gguf").unlink()
+    (models / "one.gguf").write_bytes(b"not a model")
+    assert post(server, body={**CHAT, "model": "one"})[0] == 200
