@@ -47,6 +47,11 @@ void FlowTable::end_busy(Flow& flow) {
   if (busy_.empty()) floor_ = std::max(floor_, flow.counter);
 }
 
+bool FlowTable::is_over_served(const Flow& flow) const noexcept {
+  return std::any_of(busy_.begin(), busy_.end(),
+                     [&flow](const Flow* other) { return flow.counter > other->counter + over_served_service; });
+}
+
 void FlowTable::erase_if_unused(Flow& flow) {
   if (flow.open_sequences == 0 && flow.busy_sequences == 0 && !flow.weight_was_set) flows_.erase(flow.id);
 }

@@ -15,6 +15,7 @@ namespace realm::engine {
 
 constexpr double input_token_cost = 1.0;
 constexpr double output_token_cost = 2.0;
+constexpr double over_served_service = 1'024;  // this much more service than the least served busy flow, and a flow is over-served
 
 struct Flow {
   FlowId id = 0;
@@ -39,6 +40,9 @@ class FlowTable {
   // Around the time in which a sequence of the flow waits or computes.
   void begin_busy(Flow& flow);
   void end_busy(Flow& flow);
+
+  // Others that are busy have had clearly less than this one: its prompts then get no more than its share of the time.
+  bool is_over_served(const Flow& flow) const noexcept;
 
  private:
   void erase_if_unused(Flow& flow);

@@ -119,6 +119,7 @@ void Scheduler::Impl::run() {
     pick_up_statements(worked ? 0 : wait_deadline_ns());
     apply_flow_changes();
     expire_waiting();
+    park_over_served();
     make_dense();
     admit_waiting();
     make_dense();

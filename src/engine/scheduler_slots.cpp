@@ -44,14 +44,40 @@ void Scheduler::Impl::expire_waiting() {
   }
 }
 
+// Of an over-served flow one prompt is computed at a time: each in the batch takes at least a token of every step from the others.
+bool Scheduler::Impl::must_wait_for_its_flow(const ScheduledSequence& sequence) const {
+  if (sequence.pending() <= 1 || !flows.is_over_served(*sequence.flow)) return false;
+  return std::any_of(slots.begin(), slots.end(), [&](const ScheduledSequence* active) {
+    return active != nullptr && active->flow == sequence.flow && active->prefills();
+  });
+}
+
 void Scheduler::Impl::admit_waiting() {
-  while (!waiting.empty()) {
-    ScheduledSequence& first = **std::min_element(waiting.begin(), waiting.end(), goes_first);
-    if (first.shared->tokens_max > kv_tokens_capacity) {
-      end(first, SequenceStatus::limit);
-    } else if (!admit(first)) {
+  while (true) {
+    ScheduledSequence* first = nullptr;
+    for (ScheduledSequence* candidate : waiting) {
+      if ((first == nullptr || goes_first(candidate, first)) && !must_wait_for_its_flow(*candidate)) first = candidate;
+    }
+    if (first == nullptr) return;
+    if (first->shared->tokens_max > kv_tokens_capacity) {
+      end(*first, SequenceStatus::limit);
+    } else if (!admit(*first)) {
       return;  // whoever comes next waits too: a large request must not starve behind small ones
     }
+  }
+}
+
+// Prompts of an over-served flow that were admitted before others came give their place up, all but the oldest.
+void Scheduler::Impl::park_over_served() {
+  for (size_t slot = 0; slot < slots.size(); ++slot) {
+    ScheduledSequence* sequence = slots[slot];
+    if (sequence == nullptr || !sequence->prefills() || !flows.is_over_served(*sequence->flow)) continue;
+    const bool oldest = std::none_of(slots.begin(), slots.end(), [sequence](const ScheduledSequence* other) {
+      return other != nullptr && other->flow == sequence->flow && other->prefills() && other->arrival < sequence->arrival;
+    });
+    if (oldest) continue;
+    vacate(*sequence, true);
+    update_queue(*sequence);
   }
 }
 

@@ -37,16 +37,17 @@ struct ScheduledSequence {
   uint32_t reserved_tokens = 0;
   SavedState saved;
   uint32_t saved_tokens = 0;  // that `saved` holds; kv_tokens when no rollback happened since
-  bool wants = false;    // the owner waits for tokens
-  bool halted = false;   // mailbox full, end token, bound or context reached
-  bool at_end = false;   // halted, and the owner is likely to close
-  bool busy = false;     // counted as busy in its flow
-  bool waiting = false;  // in the admission queue
+  bool wants = false;         // the owner waits for tokens
+  bool halted = false;        // mailbox full, end token, bound or context reached
+  bool at_end = false;        // halted, and the owner is likely to close
+  bool busy = false;          // counted as busy in its flow
+  bool waiting = false;       // in the admission queue
   int64_t waiting_since_ns = 0;
   int64_t admitted_ns = 0;
   int64_t first_token_ns = 0;
 
   bool runnable() const noexcept { return wants && !halted && !tokens.empty(); }
+  bool prefills() const noexcept { return runnable() && pending() > 1; }
   uint32_t pending() const noexcept { return static_cast<uint32_t>(tokens.size()) - kv_tokens; }
 };
 
@@ -67,6 +68,8 @@ struct Scheduler::Impl {
 
   // -- scheduler_slots.cpp: who is in the batch
   void admit_waiting();
+  bool must_wait_for_its_flow(const ScheduledSequence& sequence) const;
+  void park_over_served();
   bool admit(ScheduledSequence& sequence);
   void load_kv(ScheduledSequence& sequence);
   void update_queue(ScheduledSequence& sequence);
@@ -82,6 +85,7 @@ struct Scheduler::Impl {
   // -- scheduler_step.cpp: one decode call
   bool step();
   void build_batch();
+  uint32_t prefill_budget(uint32_t generating) const;
   void sample_rows();
   int32_t draw(const ScheduledSequence& sequence, std::span<const float> logits) const;  // any thread
   void draw_anew(ScheduledSequence& sequence, const KeptRow& row);

@@ -62,12 +62,11 @@ void Scheduler::Impl::build_batch() {
                          .flow_counter = sequence->flow->counter,
                          .priority = static_cast<uint8_t>(sequence->shared->options.priority),
                          .arrival = sequence->arrival,
-                         .flow = sequence->flow->id});
+                         .flow = sequence->flow->id,
+                         .over_served = flows.is_over_served(*sequence->flow)});
     }
   }
-  const uint32_t budget =
-      step_cost.prefill_budget(generating, int64_t{options.inter_token_target_ms} * 1'000'000, options.prefill_tokens_max);
-  plan_prefill(prefill, budget);
+  plan_prefill(prefill, prefill_budget(generating));
   auto next_slice = prefill.begin();
   for (ScheduledSequence* sequence : slots) {
     if (!sequence->runnable()) continue;
@@ -77,6 +76,26 @@ void Scheduler::Impl::build_batch() {
     const int32_t index = kv->add(sequence->slot, sequence->kv_tokens, tokens, last);
     rows.push_back({sequence, count, last ? index : -1, -1, nullptr});
   }
+}
+
+// Usually what keeps the step within the inter-token target. When only over-served flows have prompts, what gives them their share of
+// the time beside the flows that are generating.
+uint32_t Scheduler::Impl::prefill_budget(uint32_t generating) const {
+  const bool all_over_served =
+      !prefill.empty() && std::all_of(prefill.begin(), prefill.end(), [](const auto& one) { return one.over_served; });
+  if (generating == 0 || !all_over_served) {
+    return step_cost.prefill_budget(generating, int64_t{options.inter_token_target_ms} * 1'000'000, options.prefill_tokens_max);
+  }
+  double prefilling_weight = 0;
+  double generating_weight = 0;
+  std::vector<const Flow*> seen;
+  for (const ScheduledSequence* sequence : slots) {
+    if (!sequence->runnable() || std::find(seen.begin(), seen.end(), sequence->flow) != seen.end()) continue;
+    seen.push_back(sequence->flow);
+    (flows.is_over_served(*sequence->flow) ? prefilling_weight : generating_weight) += sequence->flow->weight;
+  }
+  const double share = generating_weight > 0 ? prefilling_weight / generating_weight : 1;
+  return static_cast<uint32_t>(prefill.size()) - 1 + step_cost.shared_budget(share, options.prefill_tokens_max);
 }
 
 void Scheduler::Impl::sample_rows() {

@@ -106,7 +106,8 @@ def test_interrupt_stops_the_answer_and_the_chat_goes_on(terminal):
 def test_settings_and_unknown_commands(terminal):
     chat = terminal("-n", "4")
     chat.expect(">>> ")
-    for line, answer in [("/set temperature 0\n", "temperature is 0"), ("/set temperature warm\n", "needs a number"),
+    for line, answer in [("/set temperature 0\n", "temperature is 0"), ("/set temperature warm\n", "must be a number, 0 to 100"),
+                         ("/set top_p nan\n", "must be a number"), ("/set top_k 1e99\n", "must be a whole number"),
                          ("/set colour 1\n", "no setting colour"), ("/nonsense\n", "Unknown command"),
                          ("/clear\n", "forgotten")]:
         chat.send(line)

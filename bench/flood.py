@@ -1,0 +1,137 @@
+"""One realm keeps long prompts in flight, another streams short ones: what the second one loses.
+
+Usage: bench/flood.py [--seconds N]; REALM_BINARY and REALM_MODEL as `make bench` sets them. Prints one JSON object.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import statistics
+import subprocess
+import tempfile
+import threading
+import time
+
+FLOOD_PROMPTS = 15
+FLOOD_WORDS = 1_500
+VICTIM_TOKENS = 48
+
+
+class Server:
+    def __init__(self, *args):
+        self.data = tempfile.mkdtemp(prefix="realm-bench-")
+        self.binary = os.environ["REALM_BINARY"]
+        self.process = subprocess.Popen(
+            [self.binary, "server", "--port", "0", "--data", self.data, "--model", os.environ["REALM_MODEL"], *args],
+            stderr=subprocess.PIPE, env={**os.environ, "REALM_LOG": "warning"}, text=True)
+        for line in self.process.stderr:
+            if "listening on" in line:
+                self.port = int(line.split(" (")[0].rsplit(":", 1)[1])
+                break
+        threading.Thread(target=self.process.stderr.read, daemon=True).start()
+
+    def key(self, realm, *args):
+        for command in (["realms", "create", realm, *args], ["keys", "create", realm]):
+            done = subprocess.run([self.binary, *command, "--data", self.data, "--json"], capture_output=True, check=True)
+        return json.loads(done.stdout)["key"]
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(60)
+
+
+def stream(port, key, prompt, max_tokens, stop=None):
+    """Times of the tokens of one streamed answer, from the request on; tokens of the prompt."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
+    body = {"messages": [{"role": "user", "content": prompt}], "max_tokens": max_tokens, "stream": True, "ignore_eos": True,
+            "stream_options": {"include_usage": True}}
+    began = time.monotonic()
+    connection.request("POST", "/v1/chat/completions", json.dumps(body), {"Authorization": f"Bearer {key}"})
+    answer = connection.getresponse()
+    times, prompt_tokens = [], 0
+    if answer.status == 200:
+        for line in answer:
+            if stop is not None and stop.is_set():
+                break
+            if not line.startswith(b"data: {"):
+                continue
+            event = json.loads(line[6:])
+            if event.get("usage"):
+                prompt_tokens = event["usage"]["prompt_tokens"]
+            if event["choices"] and event["choices"][0]["delta"].get("content"):
+                times.append(time.monotonic() - began)
+    connection.close()
+    return times, prompt_tokens
+
+
+def percentile(values, share):
+    values = sorted(values)
+    return values[min(len(values) - 1, int(share * len(values)))]
+
+
+def victim(port, key, seconds):
+    """Short streams one after the other: tokens per second, TTFT, time between tokens."""
+    ends, first, between, tokens = time.monotonic() + seconds, [], [], 0
+    began, number = time.monotonic(), 0
+    while time.monotonic() < ends:
+        number += 1
+        times, _ = stream(port, key, f"Tell me fact number {number} about the sea.", VICTIM_TOKENS)
+        first.append(times[0])
+        between += [b - a for a, b in zip(times, times[1:])]
+        tokens += len(times)
+    return {"tokens_per_second": tokens / (time.monotonic() - began), "ttft_ms_p50": 1e3 * statistics.median(first),
+            "ttft_ms_p99": 1e3 * percentile(first, 0.99), "itl_ms_p50": 1e3 * statistics.median(between),
+            "itl_ms_p99": 1e3 * percentile(between, 0.99), "streams": number}
+
+
+class Flood:
+    """Keeps long prompts in flight; counts the prompt tokens that were computed to their end."""
+
+    def __init__(self, port, key):
+        self.stopping = threading.Event()
+        self.tokens = 0
+        self.number = 0
+        self.lock = threading.Lock()
+        self.threads = [threading.Thread(target=self._run, args=(port, key), daemon=True) for _ in range(FLOOD_PROMPTS)]
+        for thread in self.threads:
+            thread.start()
+
+    def _run(self, port, key):
+        while not self.stopping.is_set():
+            with self.lock:
+                self.number += 1
+                number = self.number
+            prompt = " ".join(f"{word}{number * 7 % 911}" for word in ("wave", "rope", "salt", "gull", "tide") * (FLOOD_WORDS // 5))[:8_000]
+            try:
+                _, tokens = stream(port, key, prompt, 4, self.stopping)
+                self.tokens += tokens
+            except OSError:
+                pass
+
+    def stop(self):
+        self.stopping.set()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=float, default=30)
+    seconds = parser.parse_args().seconds
+    server = Server()
+    try:
+        keys = {name: server.key(name) for name in ("victim", "flood")}
+        victim(server.port, keys["victim"], 3)
+        solo = victim(server.port, keys["victim"], seconds / 2)
+        flood = Flood(server.port, keys["flood"])
+        time.sleep(5)
+        beside = victim(server.port, keys["victim"], seconds)
+        flood.stop()
+    finally:
+        server.stop()
+    print(json.dumps({"solo": solo, "beside_a_flood": beside, "kept": beside["tokens_per_second"] / solo["tokens_per_second"],
+                      "ttft_p99_ratio": beside["ttft_ms_p99"] / solo["ttft_ms_p99"],
+                      "itl_p99_ratio": beside["itl_ms_p99"] / solo["itl_ms_p99"], "flood_prompt_tokens_done": flood.tokens}))
+
+
+if __name__ == "__main__":
+    main()
