@@ -9,6 +9,7 @@ import json
 import os
 import statistics
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -24,12 +25,16 @@ class Server:
         self.binary = os.environ["REALM_BINARY"]
         self.process = subprocess.Popen(
             [self.binary, "server", "--port", "0", "--data", self.data, "--model", os.environ["REALM_MODEL"], *args],
-            stderr=subprocess.PIPE, env={**os.environ, "REALM_LOG": "warning"}, text=True)
+            stderr=subprocess.PIPE, env={**os.environ, "REALM_LOG": os.environ.get("REALM_LOG", "warning")}, text=True)
         for line in self.process.stderr:
             if "listening on" in line:
                 self.port = int(line.split(" (")[0].rsplit(":", 1)[1])
                 break
-        threading.Thread(target=self.process.stderr.read, daemon=True).start()
+        threading.Thread(target=self._pass_on, daemon=True).start()
+
+    def _pass_on(self):
+        for line in self.process.stderr:
+            sys.stderr.write(line)
 
     def key(self, realm, *args):
         for command in (["realms", "create", realm, *args], ["keys", "create", realm]):

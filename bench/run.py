@@ -69,6 +69,12 @@ def processes(binary):
     return {"name": "processes", "figures": {"prompt": PROMPT, "new_tokens": 64, "context_tokens": 1024, "rows": rows}}
 
 
+def flood(binary):
+    """A tenant's one chat after the other, alone and beside another tenant's long prompts, through `realm server`."""
+    os.environ["REALM_BINARY"] = str(binary)
+    return {"name": "flood", "figures": run(sys.executable, ROOT / "bench" / "flood.py")[0]}
+
+
 def shown(value):
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) < 100 else f"{value:.1f}"
@@ -105,7 +111,7 @@ def page_with(text, figures):
 def main():
     binary = Path(os.environ.get("REALM_BINARY", BUILD / "realm-runtime"))
     os.environ.setdefault("REALM_PROGRAM", str(BUILD / "realm.wasm"))
-    benchmarks = [*run(BUILD / "realm-bench"), processes(binary)]
+    benchmarks = [*run(BUILD / "realm-bench"), processes(binary), flood(binary)]
     page = PAGE.read_text()
     figures = [f"## Figures of {date.today().isoformat()}", "", "| | |", "|---|---|"]
     facts = {**machine(), "model": Path(os.environ.get("REALM_MODEL", "the bundled one")).name, "commit": commit()}

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/clock.h"
+
 namespace realm::engine {
 
 Flow& FlowTable::open(FlowId id) {
@@ -32,24 +34,30 @@ void FlowTable::forget(FlowId id) {
 
 void FlowTable::begin_busy(Flow& flow) {
   if (flow.busy_sequences++ > 0) return;
+  std::erase_if(recent_, [&flow, now = monotonic_ns()](const Recent& one) { return one.id == flow.id || one.until_ns < now; });
   if (!busy_.empty()) {
     const auto smallest =
         std::min_element(busy_.begin(), busy_.end(), [](const Flow* a, const Flow* b) { return a->counter < b->counter; });
     floor_ = std::max(floor_, (*smallest)->counter);
   }
-  flow.counter = std::max(flow.counter, floor_);
+  flow.counter = std::max(flow.counter, floor_ - returning_credit);
   busy_.push_back(&flow);
 }
 
 void FlowTable::end_busy(Flow& flow) {
   if (--flow.busy_sequences > 0) return;
   std::erase(busy_, &flow);
+  recent_.push_back({flow.id, flow.counter, monotonic_ns() + pause_ns_max});
   if (busy_.empty()) floor_ = std::max(floor_, flow.counter);
 }
 
 bool FlowTable::is_over_served(const Flow& flow) const noexcept {
-  return std::any_of(busy_.begin(), busy_.end(),
-                     [&flow](const Flow* other) { return flow.counter > other->counter + over_served_service; });
+  const double most = flow.counter - over_served_service;
+  if (std::any_of(busy_.begin(), busy_.end(), [most](const Flow* other) { return other->counter < most; })) return true;
+  if (recent_.empty()) return false;
+  const int64_t now = monotonic_ns();
+  return std::any_of(recent_.begin(), recent_.end(),
+                     [&](const Recent& one) { return one.until_ns > now && one.id != flow.id && one.counter < most; });
 }
 
 void FlowTable::erase_if_unused(Flow& flow) {

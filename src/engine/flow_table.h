@@ -1,8 +1,9 @@
 // Fair shares between flows: Virtual Token Counter (arXiv 2401.00588). Scheduler thread only.
 //
 // Each flow's counter grows with the service it gets, an input token counting 1 and an output token 2, divided by its weight. The
-// flow with the smallest counter goes first. A flow that comes back from idle is lifted to the smallest counter among the busy
-// ones, so that nobody saves up a claim by staying away.
+// flow with the smallest counter goes first. A flow that comes back from idle is lifted to a little less than the smallest counter
+// among the busy ones: nobody saves up a claim by staying away, but who only pauses between requests keeps the place that a flood of
+// others' would take.
 #pragma once
 
 #include <cstdint>
@@ -29,6 +30,10 @@ struct Flow {
   void charge_output(uint32_t tokens) noexcept { counter += output_token_cost * tokens / weight; }
 };
 
+constexpr double returning_credit = 2 * over_served_service;  // how far below the others a flow may come back
+
+constexpr int64_t pause_ns_max = 1'000'000'000;  // a flow that is idle for so long has left
+
 class FlowTable {
  public:
   // A reference that stays valid until the flow is released for the last time.
@@ -41,11 +46,18 @@ class FlowTable {
   void begin_busy(Flow& flow);
   void end_busy(Flow& flow);
 
-  // Others that are busy have had clearly less than this one: its prompts then get no more than its share of the time.
+  // Others that are busy, or were a moment ago, have had clearly less than this one: its prompts then get no more than its share of
+  // the time.
   bool is_over_served(const Flow& flow) const noexcept;
 
  private:
   void erase_if_unused(Flow& flow);
+  struct Recent {
+    FlowId id;
+    double counter;
+    int64_t until_ns;
+  };
+  std::vector<Recent> recent_;              // idle for less than pause_ns_max: they will be back
   std::unordered_map<FlowId, Flow> flows_;  // node-based: references stay valid
   std::vector<Flow*> busy_;
   double floor_ = 0;  // what a returning flow is lifted to: the smallest busy counter, or the last one that went idle

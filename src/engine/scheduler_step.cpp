@@ -7,6 +7,12 @@
 #include "engine/scheduler_state.h"
 
 namespace realm::engine {
+namespace {
+
+constexpr uint32_t pause_slice_tokens = 8;  // of a prompt that computes while a less served flow pauses
+constexpr double over_served_share = 0.75;  // of the time that is due to it; the rest is what a step costs beyond its tokens
+
+}  // namespace
 
 bool Scheduler::Impl::step() {
   const int64_t began_ns = monotonic_ns();
@@ -83,7 +89,9 @@ void Scheduler::Impl::build_batch() {
 uint32_t Scheduler::Impl::prefill_budget(uint32_t generating) const {
   const bool all_over_served =
       !prefill.empty() && std::all_of(prefill.begin(), prefill.end(), [](const auto& one) { return one.over_served; });
-  if (generating == 0 || !all_over_served) {
+  // Nobody else generates, but somebody did a moment ago and will find this step still running.
+  if (generating == 0 && all_over_served) return static_cast<uint32_t>(prefill.size()) + pause_slice_tokens;
+  if (!all_over_served) {
     return step_cost.prefill_budget(generating, int64_t{options.inter_token_target_ms} * 1'000'000, options.prefill_tokens_max);
   }
   double prefilling_weight = 0;
@@ -95,7 +103,7 @@ uint32_t Scheduler::Impl::prefill_budget(uint32_t generating) const {
     (flows.is_over_served(*sequence->flow) ? prefilling_weight : generating_weight) += sequence->flow->weight;
   }
   const double share = generating_weight > 0 ? prefilling_weight / generating_weight : 1;
-  return static_cast<uint32_t>(prefill.size()) - 1 + step_cost.shared_budget(share, options.prefill_tokens_max);
+  return static_cast<uint32_t>(prefill.size()) - 1 + step_cost.shared_budget(over_served_share * share, options.prefill_tokens_max);
 }
 
 void Scheduler::Impl::sample_rows() {
