@@ -115,11 +115,10 @@ TEST(Constraint, ObjectsHaveTheirPropertiesInOrder) {
   expect(schema, R"({"type": "object", "properties": {"ab": {"type": "null"}}, "additionalProperties": {"type": "integer"}})",
          {"{}", R"({"ab": null, "a": 1, "abc": 2})", R"({"b": 1})", R"({"": 1})"},
          {R"({"ab": 1})", R"({"a": null})", R"({"ab": null, "ab": 1})"});
-  expect(
-      schema,
-      R"({"type": "object", "minProperties": 2, "maxProperties": 2,
+  expect(schema,
+         R"({"type": "object", "minProperties": 2, "maxProperties": 2,
           "properties": {"a": {"const": 1}, "b": {"const": 2}, "c": {"const": 3}}})",
-      {R"({"a": 1, "b": 2})", R"({"b": 2, "c": 3})", R"({"a": 1, "c": 3})"}, {"{}", R"({"a": 1})", R"({"a": 1, "b": 2, "c": 3})"});
+         {R"({"a": 1, "b": 2})", R"({"b": 2, "c": 3})", R"({"a": 1, "c": 3})"}, {"{}", R"({"a": 1})", R"({"a": 1, "b": 2, "c": 3})"});
   expect(schema, R"({"patternProperties": {"^x[0-9]$": {"type": "integer"}}, "required": ["x1"]})", {R"({"x1": 4})"},
          {"{}", R"({"x1": "a"})"});
 }

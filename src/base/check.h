@@ -8,8 +8,8 @@ namespace realm {
 
 }  // namespace realm
 
-#define REALM_CHECK(condition)                                                  \
-  do {                                                                          \
-    if (!(condition)) [[unlikely]]                                              \
-      ::realm::check_failed(#condition, __FILE__, __LINE__);                    \
+#define REALM_CHECK(condition)                               \
+  do {                                                       \
+    if (!(condition)) [[unlikely]]                           \
+      ::realm::check_failed(#condition, __FILE__, __LINE__); \
   } while (false)

@@ -36,9 +36,7 @@ uint64_t cgroup_free_bytes() {
 
 }  // namespace
 
-uint64_t free_memory_bytes() {
-  return std::min(proc_field_bytes("/proc/meminfo", "MemAvailable", uint64_t{1} << 30), cgroup_free_bytes());
-}
+uint64_t free_memory_bytes() { return std::min(proc_field_bytes("/proc/meminfo", "MemAvailable", uint64_t{1} << 30), cgroup_free_bytes()); }
 
 uint64_t memory_limit_bytes() {
   const uint64_t container = std::min(file_number("/sys/fs/cgroup/memory.max"), file_number("/sys/fs/cgroup/memory/memory.limit_in_bytes"));

@@ -117,8 +117,7 @@ std::string cpu_kernels_description() {
   std::string description = realm_cpu_variant_name();
   ggml_backend_reg_t cpu = ggml_backend_reg_by_name("CPU");
   if (cpu == nullptr) return description;
-  const auto features =
-      reinterpret_cast<ggml_backend_get_features_t>(ggml_backend_reg_get_proc_address(cpu, "ggml_backend_get_features"));
+  const auto features = reinterpret_cast<ggml_backend_get_features_t>(ggml_backend_reg_get_proc_address(cpu, "ggml_backend_get_features"));
   if (features == nullptr) return description;
   const char* separator = ": ";
   for (const ggml_backend_feature* feature = features(cpu); feature->name != nullptr; ++feature) {

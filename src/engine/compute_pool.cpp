@@ -67,8 +67,7 @@ struct ComputePool::Impl {
     if (graph_memory == nullptr) return false;
     graph = ggml_new_graph_custom(graph_memory, 1, false);
     ggml_tensor* nothing = ggml_new_tensor_1d(graph_memory, GGML_TYPE_F32, 1);
-    ggml_tensor* node =
-        ggml_custom_4d(graph_memory, GGML_TYPE_F32, 1, 1, 1, 1, &nothing, 1, &Impl::take_tasks, GGML_N_TASKS_MAX, this);
+    ggml_tensor* node = ggml_custom_4d(graph_memory, GGML_TYPE_F32, 1, 1, 1, 1, &nothing, 1, &Impl::take_tasks, GGML_N_TASKS_MAX, this);
     ggml_build_forward_expand(graph, node);
     return true;
   }
@@ -92,8 +91,8 @@ Result<std::shared_ptr<ComputePool>> ComputePool::create(uint32_t threads) {
   start_backends();
   std::shared_ptr<ComputePool> pool(new ComputePool(threads == 0 ? std::min(physical_cores(), threads_max) : threads));
   if (!pool->impl_->start(pool->threads_)) {
-    return fail(ErrorCode::resource_exhausted, "cannot start " + std::to_string(pool->threads_) + " compute threads: " +
-                                                   take_last_native_error());
+    return fail(ErrorCode::resource_exhausted,
+                "cannot start " + std::to_string(pool->threads_) + " compute threads: " + take_last_native_error());
   }
   return pool;
 }

@@ -84,9 +84,7 @@ std::vector<int32_t> generate(const Model& model, ComputePool& pool, llama_conte
     if (llama_decode(context, llama_batch_get_one(batch.data(), static_cast<int32_t>(batch.size()))) != 0) break;
     const float* row = llama_get_logits_ith(context, -1);
     std::vector<int32_t> choices(4);
-    pool.run(4, [&](uint32_t i) {
-      choices[i] = static_cast<int32_t>(std::max_element(row, row + model.info().vocabulary_tokens) - row);
-    });
+    pool.run(4, [&](uint32_t i) { choices[i] = static_cast<int32_t>(std::max_element(row, row + model.info().vocabulary_tokens) - row); });
     EXPECT_EQ(std::ranges::count(choices, choices[0]), 4);
     batch = {choices[0]};
     answer.push_back(choices[0]);

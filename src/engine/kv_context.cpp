@@ -100,8 +100,7 @@ Result<void> KvContext::decode() {
     return fail(ErrorCode::unavailable, std::string("the backend failed on a batch: ") + e.what());
   }
   if (status == 0) return {};
-  return fail(ErrorCode::unavailable,
-              "the backend failed on a batch of " + std::to_string(count) + " tokens: " + take_last_native_error());
+  return fail(ErrorCode::unavailable, "the backend failed on a batch of " + std::to_string(count) + " tokens: " + take_last_native_error());
 }
 
 std::span<const float> KvContext::logits(int32_t batch_index) const {

@@ -17,15 +17,14 @@ struct llama_context;
 namespace realm::engine {
 
 struct KvContextOptions {
-  uint32_t streams = 1;              // 1 to 256
-  uint32_t stream_tokens_max = 0;    // cells of one stream
-  uint32_t batch_tokens_max = 512;   // of one micro-batch
+  uint32_t streams = 1;             // 1 to 256
+  uint32_t stream_tokens_max = 0;   // cells of one stream
+  uint32_t batch_tokens_max = 512;  // of one micro-batch
 };
 
 class KvContext {
  public:
-  static Result<std::unique_ptr<KvContext>> create(std::shared_ptr<Model> model, const ComputePool& pool,
-                                                   const KvContextOptions& options);
+  static Result<std::unique_ptr<KvContext>> create(std::shared_ptr<Model> model, const ComputePool& pool, const KvContextOptions& options);
   ~KvContext();
   KvContext(const KvContext&) = delete;
   KvContext& operator=(const KvContext&) = delete;

@@ -165,16 +165,16 @@ Model::~Model() {
 
 Result<std::vector<int32_t>> Model::tokenize(std::string_view text, TokenizeOptions options) const {
   if (text.size() > tokenize_text_bytes_max) {
-    return fail(ErrorCode::invalid_argument, "text of " + std::to_string(text.size()) + " bytes is longer than the limit of " +
-                                                 std::to_string(tokenize_text_bytes_max));
+    return fail(ErrorCode::invalid_argument,
+                "text of " + std::to_string(text.size()) + " bytes is longer than the limit of " + std::to_string(tokenize_text_bytes_max));
   }
   return tokenizer_->tokenize(text, options.add_special, options.parse_special);
 }
 
 Result<void> Model::append_token_text(int32_t token, bool special, std::string& out) const {
   if (!is_token(token)) {
-    return fail(ErrorCode::invalid_argument, "token id " + std::to_string(token) + " is outside the vocabulary of " +
-                                                 std::to_string(info_.vocabulary_tokens));
+    return fail(ErrorCode::invalid_argument,
+                "token id " + std::to_string(token) + " is outside the vocabulary of " + std::to_string(info_.vocabulary_tokens));
   }
   std::array<char, 256> text;
   const auto write = [&](char* to, size_t capacity) {

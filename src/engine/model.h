@@ -23,19 +23,19 @@ namespace realm::engine {
 class Tokenizer;
 
 struct ModelOptions {
-  std::filesystem::path file = {};         // GGUF
-  std::string name = {};                   // empty: the file's name without ".gguf"
+  std::filesystem::path file = {};  // GGUF
+  std::string name = {};            // empty: the file's name without ".gguf"
   BackendChoice backend = BackendChoice::automatic;
-  uint32_t gpu_layers_max = 1'000;         // layers put on a GPU when one is used
-  bool map_file = true;                    // map read-only rather than copy; the file must then stay as it is
+  uint32_t gpu_layers_max = 1'000;  // layers put on a GPU when one is used
+  bool map_file = true;             // map read-only rather than copy; the file must then stay as it is
   // Called on the loading thread with 0 to 1; false gives the load up (ErrorCode::cancelled).
   std::function<bool(float fraction)> progress = {};
 };
 
 struct ModelInfo {
-  std::string name;          // file name without ".gguf"
-  std::string architecture;  // "llama"
-  std::string quantization;  // "Q4_1"
+  std::string name;                 // file name without ".gguf"
+  std::string architecture;         // "llama"
+  std::string quantization;         // "Q4_1"
   std::string chat_template;        // Jinja; empty when the file carries none
   std::string chat_template_tools;  // likewise, the "tool_use" variant
   uint64_t weights_bytes = 0;

@@ -85,8 +85,8 @@ Result<CheckedPart> check_part(const std::filesystem::path& file) {
   auto bytes = check_outside(file);
   if (!bytes) return fail(std::move(bytes));
   take_last_native_error();
-  const std::unique_ptr<gguf_context, decltype(&gguf_free)> metadata(
-      gguf_init_from_file(file.c_str(), {.no_alloc = true, .ctx = nullptr}), gguf_free);
+  const std::unique_ptr<gguf_context, decltype(&gguf_free)> metadata(gguf_init_from_file(file.c_str(), {.no_alloc = true, .ctx = nullptr}),
+                                                                     gguf_free);
   if (metadata == nullptr) return damaged(file, "its header is damaged or cut off (" + take_last_native_error() + ")");
   const uint64_t needed = bytes_needed(metadata.get());
   if (needed > *bytes) {

@@ -128,21 +128,17 @@ TEST_F(ModelFiles, TruncatedSaysHowMuchIsMissing) {
   expect_refused(cut_real_file(size - 1'234'567), ErrorCode::corrupt, "1234567 of " + std::to_string(size) + " bytes are missing");
 }
 
-TEST_F(ModelFiles, TruncatedInTheHeaderIsCorrupt) {
-  expect_refused(cut_real_file(100'000), ErrorCode::corrupt, "header is damaged");
-}
+TEST_F(ModelFiles, TruncatedInTheHeaderIsCorrupt) { expect_refused(cut_real_file(100'000), ErrorCode::corrupt, "header is damaged"); }
 
 TEST_F(ModelFiles, AHeaderWithoutAModelIsCorrupt) {
-  const fs::path file = write_header("hollow.gguf", [](gguf_context* metadata) {
-    gguf_set_val_str(metadata, "general.architecture", "llama");
-  });
+  const fs::path file =
+      write_header("hollow.gguf", [](gguf_context* metadata) { gguf_set_val_str(metadata, "general.architecture", "llama"); });
   expect_refused(file, ErrorCode::corrupt, "cannot be loaded");
 }
 
 TEST_F(ModelFiles, AnUnknownArchitectureIsUnsupported) {
-  const fs::path file = write_header("strange.gguf", [](gguf_context* metadata) {
-    gguf_set_val_str(metadata, "general.architecture", "abacus");
-  });
+  const fs::path file =
+      write_header("strange.gguf", [](gguf_context* metadata) { gguf_set_val_str(metadata, "general.architecture", "abacus"); });
   expect_refused(file, ErrorCode::unsupported, "abacus");
 }
 

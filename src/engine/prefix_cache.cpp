@@ -48,8 +48,8 @@ void PrefixCache::insert(FlowId id, std::vector<int32_t> tokens, SavedState stat
 }
 
 bool PrefixCache::evict_one() {
-  const auto largest = std::max_element(flows_.begin(), flows_.end(),
-                                        [](const auto& a, const auto& b) { return a.second.bytes < b.second.bytes; });
+  const auto largest =
+      std::max_element(flows_.begin(), flows_.end(), [](const auto& a, const auto& b) { return a.second.bytes < b.second.bytes; });
   if (largest == flows_.end()) return false;
   erase(largest->first, std::prev(largest->second.entries.end()));
   return true;

@@ -15,7 +15,7 @@
 
 namespace realm::engine {
 
-constexpr uint32_t prefix_tokens_min = 16;      // shorter ones cost less to compute than to keep
+constexpr uint32_t prefix_tokens_min = 16;  // shorter ones cost less to compute than to keep
 constexpr uint32_t prefixes_per_flow_max = 64;
 
 class PrefixCache {
@@ -24,9 +24,9 @@ class PrefixCache {
   explicit PrefixCache(StateStore& store) : store_(store) {}
 
   struct Match {
-    uint32_t tokens = 0;                 // how many leading tokens agree
-    uint32_t saved_tokens = 0;           // how many the saved state holds
-    std::span<const uint8_t> state;      // valid until the next call of a non-const member
+    uint32_t tokens = 0;             // how many leading tokens agree
+    uint32_t saved_tokens = 0;       // how many the saved state holds
+    std::span<const uint8_t> state;  // valid until the next call of a non-const member
   };
   // The entry that agrees with most of `tokens`; tokens == 0 when none agrees with prefix_tokens_min.
   Match find(FlowId flow, std::span<const int32_t> tokens);

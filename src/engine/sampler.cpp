@@ -22,15 +22,13 @@ Result<void> refuse(const char* field, Value value, const char* range) {
 bool within(float value, float low, float high) { return value >= low && value <= high; }  // false for NaN
 
 bool has_penalties(const SamplerParams& params) {
-  return params.penalty_last_n != 0 &&
-         (params.repetition_penalty != 1 || params.frequency_penalty != 0 || params.presence_penalty != 0);
+  return params.penalty_last_n != 0 && (params.repetition_penalty != 1 || params.frequency_penalty != 0 || params.presence_penalty != 0);
 }
 
 // The formulas, and their order, are llama_sampler_penalties'.
 void apply_penalties(std::span<const int32_t> history, const SamplerParams& params, SamplerScratch& scratch) {
-  const size_t last_n = params.penalty_last_n < 0
-                            ? penalty_window_tokens_max
-                            : std::min<size_t>(static_cast<size_t>(params.penalty_last_n), penalty_window_tokens_max);
+  const size_t last_n = params.penalty_last_n < 0 ? penalty_window_tokens_max
+                                                  : std::min<size_t>(static_cast<size_t>(params.penalty_last_n), penalty_window_tokens_max);
   const auto window = history.last(std::min(history.size(), last_n));
   std::vector<float>& logits = scratch.logits;
   scratch.counts.resize(logits.size());
@@ -46,8 +44,8 @@ void apply_penalties(std::span<const int32_t> history, const SamplerParams& para
 }
 
 // The row itself when nothing changes it, else a changed copy in the scratch.
-std::span<const float> adjusted_row(std::span<const float> logits, std::span<const int32_t> history,
-                                    std::span<const int32_t> banned, const SamplerParams& params, SamplerScratch& scratch) {
+std::span<const float> adjusted_row(std::span<const float> logits, std::span<const int32_t> history, std::span<const int32_t> banned,
+                                    const SamplerParams& params, SamplerScratch& scratch) {
   const bool penalties = has_penalties(params) && !history.empty();
   if (params.logit_biases.empty() && !penalties && banned.empty()) return logits;
   scratch.logits.assign(logits.begin(), logits.end());

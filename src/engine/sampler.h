@@ -43,11 +43,11 @@ struct SamplerScratch {
     float logit;
     float probability;
   };
-  std::vector<float> logits;             // the row after biases, penalties and bans
-  std::vector<float> maxima, masses;     // by block of the row
-  std::vector<Candidate> candidates;     // what filters have left
-  std::vector<Candidate> ranking;        // a copy of them to find a filter's bound in
-  std::vector<uint32_t> counts;          // by token, within the penalty window; zero between draws
+  std::vector<float> logits;          // the row after biases, penalties and bans
+  std::vector<float> maxima, masses;  // by block of the row
+  std::vector<Candidate> candidates;  // what filters have left
+  std::vector<Candidate> ranking;     // a copy of them to find a filter's bound in
+  std::vector<uint32_t> counts;       // by token, within the penalty window; zero between draws
 };
 
 // `logits`: one row of the vocabulary's size; NaN counts as minus infinity. `history`: all tokens before the one drawn; its size is

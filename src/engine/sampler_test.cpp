@@ -262,8 +262,7 @@ TEST(SamplerPenalties, ChangeTheRowAsLlamaCppDoes) {
   for (int32_t& token : history) token = any_token(generator);
   const auto row = random_row(2, vocabulary, 3);
   for (const int32_t last_n : {1, 5, 64, 300, 4'000, -1}) {
-    const SamplerParams params{
-        .repetition_penalty = 1.3f, .frequency_penalty = 0.2f, .presence_penalty = -0.7f, .penalty_last_n = last_n};
+    const SamplerParams params{.repetition_penalty = 1.3f, .frequency_penalty = 0.2f, .presence_penalty = -0.7f, .penalty_last_n = last_n};
     const int32_t window = last_n < 0 ? 4'096 : last_n;
     const Chain penalties(llama_sampler_init_penalties(vocabulary, window, 1.3f, 0.2f, -0.7f), llama_sampler_free);
     for (const int32_t token : history) llama_sampler_accept(penalties.get(), token);

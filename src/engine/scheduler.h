@@ -21,13 +21,13 @@ namespace realm::engine {
 constexpr uint32_t context_tokens_default = 8'192;
 
 struct SchedulerOptions {
-  uint32_t sequences_max = 256;         // active at once: 1 to 256
-  uint32_t context_tokens_max = 0;      // longest sequence; 0: what the model was trained for, at most context_tokens_default
-  uint64_t kv_bytes_max = 0;            // reserved by active sequences together; 0: half of the memory free at start
-  uint64_t saved_bytes_max = 1ull << 30; // saved KV of idle sequences, and of ended ones as prefixes for later
-  uint32_t sequences_open_max = 16'384; // live handles, active or not
-  uint32_t prefill_tokens_max = 512;    // of one step, all sequences together
-  uint32_t inter_token_target_ms = 200; // prefill slices shrink to keep a step within it while others generate
+  uint32_t sequences_max = 256;           // active at once: 1 to 256
+  uint32_t context_tokens_max = 0;        // longest sequence; 0: what the model was trained for, at most context_tokens_default
+  uint64_t kv_bytes_max = 0;              // reserved by active sequences together; 0: half of the memory free at start
+  uint64_t saved_bytes_max = 1ull << 30;  // saved KV of idle sequences, and of ended ones as prefixes for later
+  uint32_t sequences_open_max = 16'384;   // live handles, active or not
+  uint32_t prefill_tokens_max = 512;      // of one step, all sequences together
+  uint32_t inter_token_target_ms = 200;   // prefill slices shrink to keep a step within it while others generate
 };
 
 struct SchedulerStats {
@@ -39,18 +39,18 @@ struct SchedulerStats {
   uint32_t sequences_active = 0;
   uint32_t sequences_waiting = 0;
   uint64_t saved_bytes = 0;
-  uint64_t kept_row_bytes = 0;   // logit rows of judged sequences, at most kept_rows_max each
+  uint64_t kept_row_bytes = 0;  // logit rows of judged sequences, at most kept_rows_max each
   uint64_t steps = 0;
   uint64_t prefill_tokens = 0;
   uint64_t decode_tokens = 0;
   uint64_t discarded_tokens = 0;
-  uint64_t redrawn_tokens = 0;   // drawn anew from a kept row
+  uint64_t redrawn_tokens = 0;  // drawn anew from a kept row
   uint64_t prefix_hit_tokens = 0;
   uint64_t slot_moves = 0;
   uint64_t parks = 0;
-  uint64_t compute_ns = 0;   // inside the backend
+  uint64_t compute_ns = 0;  // inside the backend
   uint64_t sample_ns = 0;
-  uint64_t step_ns = 0;      // whole steps, compute and sampling included
+  uint64_t step_ns = 0;  // whole steps, compute and sampling included
 };
 
 class Scheduler {

@@ -391,10 +391,18 @@ TEST_F(SchedulerTest, RandomOwnersLeaveNothingBehind) {
         for (int action = 0; action < 8; ++action) {
           const uint32_t length = sequence->length();
           switch (random() % 4) {
-            case 0: sequence.take(1 + random() % 12); break;
-            case 1: sequence->reject(1 + random() % length, {}); break;
-            case 2: sequence->append(tokens(" and")); break;
-            default: sequence->truncate(1 + random() % length); break;
+            case 0:
+              sequence.take(1 + random() % 12);
+              break;
+            case 1:
+              sequence->reject(1 + random() % length, {});
+              break;
+            case 2:
+              sequence->append(tokens(" and"));
+              break;
+            default:
+              sequence->truncate(1 + random() % length);
+              break;
           }
         }
       }

@@ -17,12 +17,11 @@ constexpr size_t probe_bytes = 4096;
 constexpr size_t noticeable_bytes_per_byte = 16;
 constexpr size_t text_bytes_in_place = 128;  // of a vocabulary that recurses: some 40 KiB of stack
 
-Result<std::vector<int32_t>> tokenize_here(const llama_vocab* vocabulary, std::string_view text, bool add_special,
-                                           bool parse_special) try {
+Result<std::vector<int32_t>> tokenize_here(const llama_vocab* vocabulary, std::string_view text, bool add_special, bool parse_special) try {
   std::vector<int32_t> tokens(text.size() + 2);  // a token a byte, and BOS and EOS: nearly always enough
   const auto fill = [&] {
-    return llama_tokenize(vocabulary, text.data(), static_cast<int32_t>(text.size()), tokens.data(),
-                          static_cast<int32_t>(tokens.size()), add_special, parse_special);
+    return llama_tokenize(vocabulary, text.data(), static_cast<int32_t>(text.size()), tokens.data(), static_cast<int32_t>(tokens.size()),
+                          add_special, parse_special);
   };
   int32_t count = fill();
   if (count < 0 && count != INT32_MIN) {

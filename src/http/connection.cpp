@@ -185,9 +185,11 @@ class Connection final : public ClientIo {
     {
       const Deadline deadline(socket(), limits_.head_timeout_ms);
       const auto [error, count] = co_await bhttp::async_read_header(stream_, buffer_, parser, token);
-      if (error) {
+      // Beast holds a head that came in few pieces to its limit only roughly.
+      const bool too_large = !error && head_bytes(parser.get()) > limits_.header_bytes_max;
+      if (error || too_large) {
         request.id = make_request_id();
-        const Problem problem = head_problem(error, deadline.expired());
+        const Problem problem = head_problem(too_large ? error_code(bhttp::error::header_limit) : error, deadline.expired());
         if (problem.status == 0) co_return false;
         co_await refuse(request, problem);
         co_return false;
@@ -215,6 +217,13 @@ class Connection final : public ClientIo {
     if (buffer_.size() > 0) keep_alive_ = false;
     const Served served = co_await service_.serve(request, std::move(*caller), *this);
     co_return keep_alive_ && !served.client_gone && buffer_.size() == 0;
+  }
+
+  static size_t head_bytes(const bhttp::request<bhttp::string_body>& head) {
+    constexpr size_t separators = 4;  // ": " and a line end
+    size_t bytes = head.method_string().size() + head.target().size();
+    for (const auto& field : head) bytes += field.name_string().size() + field.value().size() + separators;
+    return bytes;
   }
 
   // Status 0: there is nobody to tell.

@@ -45,6 +45,8 @@ std::expected<std::unique_ptr<Caller>, Problem> Front::authorize(const Request& 
 
 void Front::note_connection(bool opened) { metrics_.connection(opened); }
 
+void Front::note_connection_refused() { metrics_.refused("connections"); }
+
 void Front::note_refused(const Request& request, const Problem& problem) {
   metrics_.refused(problem.code);
   metrics_.http_answered(problem.status);

@@ -42,6 +42,7 @@ class Front final : public Service {
   boost::asio::awaitable<Served> serve(const Request& request, std::unique_ptr<Caller> caller, ClientIo& client) override;
   void note_refused(const Request& request, const Problem& problem) override;
   void note_connection(bool opened) override;
+  void note_connection_refused() override;
   bool draining() const override { return draining_.load(); }
   void add_headers(const Request& request, HeaderList& headers) const override;
 

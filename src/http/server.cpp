@@ -148,7 +148,7 @@ struct Server::Impl {
     std::list<Tracked>::iterator place;
     {
       std::lock_guard lock(mutex);
-      if (connections.size() >= options.limits.connections_max) return;  // closes the socket
+      if (connections.size() >= options.limits.connections_max) return service.note_connection_refused();  // closes the socket
       place = connections.insert(connections.end(), Tracked{executor, live});
     }
     service.note_connection(true);

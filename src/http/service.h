@@ -33,6 +33,7 @@ class Service {
   // A request that ended before serve(): refused, malformed, timed out.
   virtual void note_refused(const Request& request, const Problem& problem) = 0;
   virtual void note_connection(bool opened) = 0;  // false: closed
+  virtual void note_connection_refused() = 0;     // there are connections_max already
   virtual bool draining() const = 0;
   // What every answer to this request carries, besides its own headers.
   virtual void add_headers(const Request& request, HeaderList& headers) const = 0;

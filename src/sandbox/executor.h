@@ -54,9 +54,9 @@ class Executor {
   mutable std::mutex live_mutex_;
   std::condition_variable live_changed_;
   std::multimap<int64_t, std::shared_ptr<InstanceCore>> live_;
-  bool closed_ = false;         // guarded by live_mutex_: admits nobody
+  bool closed_ = false;  // guarded by live_mutex_: admits nobody
   bool ticker_stopping_ = false;
-  SandboxStats stats_;          // guarded by live_mutex_
+  SandboxStats stats_;  // guarded by live_mutex_
   std::atomic<uint32_t> running_{0};
 
   std::vector<std::thread> workers_;

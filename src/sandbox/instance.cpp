@@ -130,8 +130,7 @@ bool InstanceCore::poll_future() {
   return true;
 }
 
-wasmtime_error_t* InstanceCore::on_epoch(wasmtime_context_t*, void* self, uint64_t* delta,
-                                         wasmtime_update_deadline_kind_t* kind) noexcept {
+wasmtime_error_t* InstanceCore::on_epoch(wasmtime_context_t*, void* self, uint64_t* delta, wasmtime_update_deadline_kind_t* kind) noexcept {
   auto& core = *static_cast<InstanceCore*>(self);
   if (core.kill_.load(std::memory_order_acquire) != Kill::none) return wasmtime_error_new("killed");
   if (core.cpu_ns() > int64_t{core.options_.limits.cpu_ms_max} * 1'000'000) {
@@ -172,19 +171,25 @@ constexpr std::string_view ended_text = "ended by the host";
 
 RawValue from_wasm(const wasmtime_val_raw_t& value, ValueKind kind, bool memory64) {
   switch (kind) {
-    case ValueKind::i64: return {.i64 = value.i64};
-    case ValueKind::f32: return {.f32 = value.f32};
+    case ValueKind::i64:
+      return {.i64 = value.i64};
+    case ValueKind::f32:
+      return {.f32 = value.f32};
     case ValueKind::pointer:
       return {.pointer = memory64 ? static_cast<uint64_t>(value.i64) : static_cast<uint64_t>(static_cast<uint32_t>(value.i32))};
-    default: return {.i32 = value.i32};
+    default:
+      return {.i32 = value.i32};
   }
 }
 
 RawValue from_wasm(const wasmtime_val_t& value, ValueKind kind, bool memory64) {
   wasmtime_val_raw_t raw{};
-  if (value.kind == WASMTIME_I64) raw.i64 = value.of.i64;
-  else if (value.kind == WASMTIME_F32) raw.f32 = value.of.f32;
-  else raw.i32 = value.of.i32;
+  if (value.kind == WASMTIME_I64)
+    raw.i64 = value.of.i64;
+  else if (value.kind == WASMTIME_F32)
+    raw.f32 = value.of.f32;
+  else
+    raw.i32 = value.of.i32;
   return from_wasm(raw, kind, memory64);
 }
 
@@ -203,8 +208,10 @@ wasm_trap_t* InstanceCore::call_immediate(void* opaque, wasmtime_caller_t* calle
     core.end_ = std::move(end);
     return wasmtime_trap_new(ended_text.data(), ended_text.size());
   }
-  if (function.result == ValueKind::i64) values[0].i64 = result->i64;
-  else if (function.result == ValueKind::i32) values[0].i32 = result->i32;
+  if (function.result == ValueKind::i64)
+    values[0].i64 = result->i64;
+  else if (function.result == ValueKind::i32)
+    values[0].i32 = result->i32;
   return nullptr;
 }
 
@@ -272,16 +279,26 @@ namespace {
 
 TrapCode trap_code_of(wasmtime_trap_code_t code) {
   switch (code) {
-    case WASMTIME_TRAP_CODE_STACK_OVERFLOW: return TrapCode::stack_overflow;
-    case WASMTIME_TRAP_CODE_MEMORY_OUT_OF_BOUNDS: return TrapCode::memory_out_of_bounds;
-    case WASMTIME_TRAP_CODE_TABLE_OUT_OF_BOUNDS: return TrapCode::table_out_of_bounds;
-    case WASMTIME_TRAP_CODE_INDIRECT_CALL_TO_NULL: return TrapCode::indirect_call_to_null;
-    case WASMTIME_TRAP_CODE_BAD_SIGNATURE: return TrapCode::bad_signature;
-    case WASMTIME_TRAP_CODE_INTEGER_OVERFLOW: return TrapCode::integer_overflow;
-    case WASMTIME_TRAP_CODE_INTEGER_DIVISION_BY_ZERO: return TrapCode::integer_division_by_zero;
-    case WASMTIME_TRAP_CODE_BAD_CONVERSION_TO_INTEGER: return TrapCode::bad_conversion;
-    case WASMTIME_TRAP_CODE_UNREACHABLE_CODE_REACHED: return TrapCode::unreachable;
-    default: return TrapCode::other;
+    case WASMTIME_TRAP_CODE_STACK_OVERFLOW:
+      return TrapCode::stack_overflow;
+    case WASMTIME_TRAP_CODE_MEMORY_OUT_OF_BOUNDS:
+      return TrapCode::memory_out_of_bounds;
+    case WASMTIME_TRAP_CODE_TABLE_OUT_OF_BOUNDS:
+      return TrapCode::table_out_of_bounds;
+    case WASMTIME_TRAP_CODE_INDIRECT_CALL_TO_NULL:
+      return TrapCode::indirect_call_to_null;
+    case WASMTIME_TRAP_CODE_BAD_SIGNATURE:
+      return TrapCode::bad_signature;
+    case WASMTIME_TRAP_CODE_INTEGER_OVERFLOW:
+      return TrapCode::integer_overflow;
+    case WASMTIME_TRAP_CODE_INTEGER_DIVISION_BY_ZERO:
+      return TrapCode::integer_division_by_zero;
+    case WASMTIME_TRAP_CODE_BAD_CONVERSION_TO_INTEGER:
+      return TrapCode::bad_conversion;
+    case WASMTIME_TRAP_CODE_UNREACHABLE_CODE_REACHED:
+      return TrapCode::unreachable;
+    default:
+      return TrapCode::other;
   }
 }
 
@@ -298,10 +315,17 @@ void InstanceCore::classify(Outcome& outcome) const {
     return;
   }
   switch (kill_.load(std::memory_order_acquire)) {
-    case Kill::cpu: outcome.kind = OutcomeKind::cpu_exceeded; return;
-    case Kill::wall: outcome.kind = OutcomeKind::wall_exceeded; return;
-    case Kill::cancelled: outcome.kind = OutcomeKind::cancelled; return;
-    default: break;
+    case Kill::cpu:
+      outcome.kind = OutcomeKind::cpu_exceeded;
+      return;
+    case Kill::wall:
+      outcome.kind = OutcomeKind::wall_exceeded;
+      return;
+    case Kill::cancelled:
+      outcome.kind = OutcomeKind::cancelled;
+      return;
+    default:
+      break;
   }
   wasmtime_trap_code_t code{};
   if (trap_ != nullptr) {

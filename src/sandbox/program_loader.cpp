@@ -9,10 +9,14 @@ namespace {
 
 wasm_valtype_t* type_of(ValueKind kind, bool memory64) {
   switch (kind) {
-    case ValueKind::i64: return wasm_valtype_new(WASM_I64);
-    case ValueKind::f32: return wasm_valtype_new(WASM_F32);
-    case ValueKind::pointer: return wasm_valtype_new(memory64 ? WASM_I64 : WASM_I32);
-    default: return wasm_valtype_new(WASM_I32);
+    case ValueKind::i64:
+      return wasm_valtype_new(WASM_I64);
+    case ValueKind::f32:
+      return wasm_valtype_new(WASM_F32);
+    case ValueKind::pointer:
+      return wasm_valtype_new(memory64 ? WASM_I64 : WASM_I32);
+    default:
+      return wasm_valtype_new(WASM_I32);
   }
 }
 
@@ -66,13 +70,12 @@ Result<WasmLinker> ProgramLoader::make_linker(bool memory64) const {
     }
     const WasmFuncType type = type_of(function, memory64);
     void* data = const_cast<HostFunction*>(&function);
-    const WasmError error(function.may_suspend
-                              ? wasmtime_linker_define_async_func(linker.get(), function.module.data(), function.module.size(),
-                                                                  function.name.data(), function.name.size(), type.get(),
-                                                                  InstanceCore::call_suspending, data, nullptr)
-                              : wasmtime_linker_define_func_unchecked(linker.get(), function.module.data(), function.module.size(),
-                                                                      function.name.data(), function.name.size(), type.get(),
-                                                                      InstanceCore::call_immediate, data, nullptr));
+    const WasmError error(
+        function.may_suspend
+            ? wasmtime_linker_define_async_func(linker.get(), function.module.data(), function.module.size(), function.name.data(),
+                                                function.name.size(), type.get(), InstanceCore::call_suspending, data, nullptr)
+            : wasmtime_linker_define_func_unchecked(linker.get(), function.module.data(), function.module.size(), function.name.data(),
+                                                    function.name.size(), type.get(), InstanceCore::call_immediate, data, nullptr));
     if (error) return fail(ErrorCode::invalid_argument, "host function " + function.name + ": " + message_of(*error));
   }
   return linker;
@@ -117,8 +120,8 @@ Result<void> ProgramLoader::check_imports(const wasmtime_module_t& module) const
     const std::string_view from = text_of(wasm_importtype_module(imports.data[i]));
     const std::string_view name = text_of(wasm_importtype_name(imports.data[i]));
     const bool is_function = wasm_externtype_kind(wasm_importtype_type(imports.data[i])) == WASM_EXTERN_FUNC;
-    const bool offered = std::any_of(functions_.begin(), functions_.end(),
-                                     [&](const HostFunction& f) { return f.module == from && f.name == name; });
+    const bool offered =
+        std::any_of(functions_.begin(), functions_.end(), [&](const HostFunction& f) { return f.module == from && f.name == name; });
     if (!is_function || !offered) unknown.push_back(std::string(from.substr(0, 64)) + "." + std::string(name.substr(0, 64)));
   }
   wasm_importtype_vec_delete(&imports);

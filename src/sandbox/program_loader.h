@@ -18,11 +18,9 @@ namespace realm::sandbox {
 class ProgramLoader {
  public:
   // `functions` and `engine` outlive the loader and every program.
-  static Result<std::unique_ptr<ProgramLoader>> create(wasm_engine_t* engine, const std::vector<HostFunction>& functions,
-                                                       CodeCache cache);
+  static Result<std::unique_ptr<ProgramLoader>> create(wasm_engine_t* engine, const std::vector<HostFunction>& functions, CodeCache cache);
 
-  Result<std::shared_ptr<const Program>> load(std::span<const uint8_t> wasm,
-                                              std::span<const std::string_view> required_exports) const;
+  Result<std::shared_ptr<const Program>> load(std::span<const uint8_t> wasm, std::span<const std::string_view> required_exports) const;
 
  private:
   ProgramLoader(wasm_engine_t* engine, const std::vector<HostFunction>& functions, CodeCache cache)

@@ -25,13 +25,13 @@
 namespace realm::sandbox {
 
 struct SandboxOptions {
-  uint32_t instances_max = 1'024;            // live instances; one more is refused. At most 9,000 (vm.max_map_count)
-  uint64_t memory_bytes_max = 64ull << 20;   // the largest linear memory that any instance may be allowed
+  uint32_t instances_max = 1'024;           // live instances; one more is refused. At most 9,000 (vm.max_map_count)
+  uint64_t memory_bytes_max = 64ull << 20;  // the largest linear memory that any instance may be allowed
   uint32_t table_elements_max = 10'000;
   uint32_t guest_stack_bytes_max = 256u << 10;
-  uint32_t workers = 2;                      // threads that run guests
+  uint32_t workers = 2;  // threads that run guests
   uint32_t epoch_ms = 1;
-  std::filesystem::path code_cache = {};     // folder for compiled programs; empty: compile at every start
+  std::filesystem::path code_cache = {};  // folder for compiled programs; empty: compile at every start
 };
 
 // Never more than SandboxOptions allows.
@@ -53,8 +53,19 @@ enum class OutcomeKind {
   ended_by_host,  // a host function called HostCall::end; Outcome::end
 };
 
-enum class TrapCode { none, stack_overflow, memory_out_of_bounds, table_out_of_bounds, indirect_call_to_null, bad_signature,
-                      integer_overflow, integer_division_by_zero, bad_conversion, unreachable, other };
+enum class TrapCode {
+  none,
+  stack_overflow,
+  memory_out_of_bounds,
+  table_out_of_bounds,
+  indirect_call_to_null,
+  bad_signature,
+  integer_overflow,
+  integer_division_by_zero,
+  bad_conversion,
+  unreachable,
+  other
+};
 
 std::string_view outcome_name(OutcomeKind kind);
 std::string_view trap_name(TrapCode code);
@@ -64,10 +75,10 @@ struct Outcome {
   TrapCode trap = TrapCode::none;
   int32_t result = 0;
   HostEnd end;
-  std::string message;            // for the owner of the program: what happened, one line, no host addresses
-  uint64_t instantiate_ns = 0;    // from nothing to the entry function's first instruction, on the worker
+  std::string message;          // for the owner of the program: what happened, one line, no host addresses
+  uint64_t instantiate_ns = 0;  // from nothing to the entry function's first instruction, on the worker
   uint64_t cpu_ns = 0;
-  uint64_t memory_bytes_peak = 0; // linear memory at the end
+  uint64_t memory_bytes_peak = 0;  // linear memory at the end
 };
 
 // A handle to one live instance. Any thread. Dropping it does not end the instance.
@@ -93,7 +104,7 @@ struct StartOptions {
 struct SandboxStats {
   uint32_t instances_live = 0;
   uint64_t instances_started = 0;
-  uint64_t outcomes[8] = {};              // by OutcomeKind
+  uint64_t outcomes[8] = {};  // by OutcomeKind
 };
 
 class Sandbox {

@@ -30,9 +30,14 @@ bool store_at(HostCall& call, uint64_t pointer, T value) {
 std::optional<RawValue> clock_time_get(HostCall& call, const RawValue* arguments) {
   int64_t now = 0;
   switch (arguments[0].i32) {
-    case 0: now = realm::detail::clock_ns(CLOCK_REALTIME); break;
-    case 1: now = monotonic_ns(); break;
-    default: return answer(wasi_inval);
+    case 0:
+      now = realm::detail::clock_ns(CLOCK_REALTIME);
+      break;
+    case 1:
+      now = monotonic_ns();
+      break;
+    default:
+      return answer(wasi_inval);
   }
   return answer(store_at(call, arguments[2].pointer, now) ? wasi_ok : wasi_fault);
 }
@@ -68,7 +73,8 @@ std::optional<RawValue> fd_write(HostCall& call, const RawValue* arguments) {
     line.append(reinterpret_cast<const char*>(call.memory().data() + piece.pointer), kept);
     total += piece.count;
   }
-  std::replace_if(line.begin(), line.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, ' ');
+  std::replace_if(
+      line.begin(), line.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, ' ');
   log().debug("program: {}", line);
   return answer(store_at(call, arguments[3].pointer, total) ? wasi_ok : wasi_fault);
 }

@@ -32,17 +32,16 @@ struct Cpu {
     if (__get_cpuid(1, &eax, &ebx, &features, &unused) == 0) return;
     constexpr unsigned f16c = 1u << 29, osxsave = 1u << 27;
     if ((features & osxsave) == 0) return;
-    avx2 =
-        __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") && (features & f16c) != 0;
-    avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512cd") &&
-             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
-    avx512_vnni = avx512 && __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni") &&
-                  __builtin_cpu_supports("avx512bf16");
+    avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") && (features & f16c) != 0;
+    avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512vl") &&
+             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
+    avx512_vnni =
+        avx512 && __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16");
     unsigned leaf7 = 0;
     constexpr unsigned amx_tile = 1u << 24, amx_int8 = 1u << 25;
     constexpr uint32_t tile_state = 3u << 17;
-    amx = avx512_vnni && __get_cpuid_count(7, 0, &eax, &ebx, &unused, &leaf7) != 0 && (leaf7 & amx_tile) != 0 &&
-          (leaf7 & amx_int8) != 0 && (saved_state() & tile_state) == tile_state;
+    amx = avx512_vnni && __get_cpuid_count(7, 0, &eax, &ebx, &unused, &leaf7) != 0 && (leaf7 & amx_tile) != 0 && (leaf7 & amx_int8) != 0 &&
+          (saved_state() & tile_state) == tile_state;
   }
 
  private:
