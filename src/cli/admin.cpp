@@ -1,71 +1,18 @@
 // `realm realms`, `realm keys`, `realm usage`: through the server of the data folder when one runs, else on its database.
 #include "cli/admin.h"
 
-#include <algorithm>
 #include <boost/json.hpp>
 #include <cstdio>
 #include <ctime>
-#include <optional>
 
-#include "cli/paths.h"
-#include "cli/terminal.h"
-#include "http/admin_client.h"
+#include "cli/admin_call.h"
+#include "cli/table.h"
 
 namespace realm::cli {
 namespace {
 
 namespace json = boost::json;
 using boost::beast::http::verb;
-
-// The answer's JSON; an error's message when it is one.
-Result<json::value> parse_answer(const http::Response& response) {
-  boost::system::error_code error;
-  json::value value = json::parse(response.body, error);
-  if (error) return fail(ErrorCode::io, "the server's answer is not JSON");
-  if (response.status < 300) return value;
-  const json::value* message = value.find_pointer("/error/message", error);
-  return fail(ErrorCode::invalid_argument,
-              message != nullptr && message->is_string() ? std::string(message->as_string()) : "the server refused");
-}
-
-std::string cell(const json::value& value) {
-  if (value.is_string()) return printable(value.as_string());
-  if (value.is_null()) return "-";
-  if (value.is_array()) {
-    std::string text;
-    for (const json::value& one : value.as_array()) text += (text.empty() ? "" : ",") + cell(one);
-    return text.empty() ? "-" : text;
-  }
-  if (value.is_double()) {
-    char text[32];
-    std::snprintf(text, sizeof text, "%g", value.as_double());
-    return text;
-  }
-  return json::serialize(value);
-}
-
-std::string time_cell(const json::value& value) {
-  if (!value.is_number()) return "-";
-  const auto time = value.to_number<std::time_t>();
-  std::tm local{};
-  localtime_r(&time, &local);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%d %H:%M", &local);
-  return text;
-}
-
-// Columns as wide as their widest cell.
-void print_table(const std::vector<std::vector<std::string>>& rows) {
-  std::vector<size_t> widths(rows.front().size());
-  for (const auto& row : rows) {
-    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
-  }
-  for (const auto& row : rows) {
-    std::string line;
-    for (size_t i = 0; i < row.size(); ++i) line += row[i] + std::string(i + 1 < row.size() ? widths[i] - row[i].size() + 2 : 0, ' ');
-    std::printf("%s\n", line.c_str());
-  }
-}
 
 void print_realm(const json::value& realm) {
   std::printf("name     %s\nid       %s\nweight   %s\nmodels   %s\n", cell(realm.at("name")).c_str(), cell(realm.at("id")).c_str(),
@@ -74,46 +21,6 @@ void print_realm(const json::value& realm) {
     if (value.to_number<uint64_t>() != 0) std::printf("%s  %s\n", std::string(name).c_str(), cell(value).c_str());
   }
 }
-
-class Admin {
- public:
-  Admin(const std::string& data, bool as_json) : folder_(data.empty() ? data_folder() : std::filesystem::path(data)), json_(as_json) {}
-
-  Result<json::value> call(http::AdminCall call) {
-    auto response = http::call_admin(admin_socket(folder_), call);
-    if (response) return parse_answer(*response);
-    if (response.error().code != ErrorCode::unavailable) return fail(std::move(response));
-    if (!tenants_) {
-      auto opened = tenants::Tenants::open({.folder = folder_});
-      if (!opened) return fail(std::move(opened));
-      tenants_ = std::move(*opened);
-    }
-    if (!catalogue_ && call.path.starts_with("models")) {
-      auto opened = models::Catalogue::open({.folder = folder_ / "models", .folders = {}, .files = {}, .checker = "/proc/self/exe"});
-      if (!opened) return fail(std::move(opened));
-      catalogue_ = std::move(*opened);
-    }
-    return parse_answer(http::AdminApi(*tenants_, catalogue_.get(), nullptr, {}).answer(call, ""));
-  }
-
-  // Prints the JSON, or lets `show` print for a person. The process's exit code.
-  template <class Show>
-  int finish(const Result<json::value>& answer, Show show) {
-    if (!answer) return report(answer.error());
-    if (json_) {
-      std::printf("%s\n", json::serialize(*answer).c_str());
-    } else {
-      show(*answer);
-    }
-    return 0;
-  }
-
- private:
-  const std::filesystem::path folder_;
-  const bool json_;
-  std::unique_ptr<tenants::Tenants> tenants_;
-  std::unique_ptr<models::Catalogue> catalogue_;
-};
 
 json::object realm_fields(const RealmSettings& settings) {
   json::object body;

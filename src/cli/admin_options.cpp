@@ -1,6 +1,7 @@
 #include "cli/admin_options.h"
 
 #include <CLI/CLI.hpp>
+#include <cctype>
 
 #include "tenants/types.h"
 
@@ -87,6 +88,29 @@ CLI::App* add_usage(CLI::App& app, AdminSettings& settings) {
   usage->add_option("--to", settings.to, "last day");
   add_common(*usage, settings);
   return usage;
+}
+
+CLI::App* add_pull(CLI::App& app, PullSettings& settings) {
+  CLI::App* pull = app.add_subcommand("pull", "bring a model into the store: from a file, an https URL or a Hugging Face repository");
+  pull->footer(
+      "Examples:\n"
+      "  realm pull hf:OWNER/REPO/FILE.gguf        HF_TOKEN is sent along, HF_ENDPOINT names another hub\n"
+      "  realm pull https://models.example.com/chat-Q4_K_M.gguf --sha256 HASH\n"
+      "  realm pull ./chat.gguf --name chat");
+  pull->add_option("source", settings.source, "path, https://... or hf:OWNER/REPO[@REVISION]/FILE")->required();
+  pull->add_option("--name", settings.name, "what the model is called (default: the file's name without .gguf)");
+  pull->add_option("--sha256", settings.sha256, "what the file must have, 64 hexadecimal digits")
+      ->transform(CLI::Validator(
+          [](std::string& text) -> std::string {
+            for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+            const bool is_hash = text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string::npos;
+            return is_hash ? "" : "must be 64 hexadecimal digits";
+          },
+          ""));
+  pull->add_flag("--allow-private", settings.allow_private, "addresses of private networks and of this machine too");
+  pull->add_option("--data", settings.data, "the server's data folder (default: $REALM_DATA, else the user's)");
+  pull->add_flag("--json", settings.json, "JSON on stdout");
+  return pull;
 }
 
 void add_server_options(CLI::App& server, ServerSettings& settings) {

@@ -14,6 +14,8 @@ CLI::App* add_keys(CLI::App& app, AdminSettings& settings);
 CLI::App* add_models(CLI::App& app, AdminSettings& settings);
 CLI::App* add_usage(CLI::App& app, AdminSettings& settings);
 
+CLI::App* add_pull(CLI::App& app, PullSettings& settings);
+
 // What `realm server` takes besides a model.
 void add_server_options(CLI::App& server, ServerSettings& settings);
 

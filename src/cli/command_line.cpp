@@ -40,7 +40,7 @@ CLI::Validator between(T low, T high) {
 
 void add_model_options(CLI::App& command, RunOptions& options) {
   command.add_option("-m,--model", options.model,
-                     "GGUF file, or the name of one in the cache (default: $REALM_MODEL, else the bundled one)");
+                     "GGUF file, or the name of one that was pulled (default: $REALM_MODEL, else the bundled one)");
   command.add_option("--backend", options.backend, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}));
   command.add_option("--program", options.program, "realm.wasm to use (default: the one beside this executable)");
   command.add_option("-c,--ctx", options.context_tokens, "longest conversation in tokens (default: what the model knows, at most 8192)")
@@ -165,6 +165,8 @@ int parse_and_run(int argc, char** argv) {
   const CLI::App* keys = add_keys(app, admin);
   const CLI::App* models = add_models(app, admin);
   const CLI::App* usage = add_usage(app, admin);
+  PullSettings pull_settings;
+  const CLI::App* pull = add_pull(app, pull_settings);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& wanted) {
@@ -181,6 +183,7 @@ int parse_and_run(int argc, char** argv) {
   if (models->parsed()) return run_models_command(admin);
   if (usage->parsed()) return run_usage_command(admin);
   Interrupts interrupts;
+  if (pull->parsed()) return run_pull(pull_settings, interrupts);
   if (server->parsed()) return run_server(options, server_settings, interrupts);
   return run_command->parsed() ? run(options, interrupts) : run_doctor(options, interrupts);
 }

@@ -11,6 +11,7 @@ int run_prompt(const RunOptions& options, Interrupts& interrupts);              
 int run_realms(const RunOptions& options, Interrupts& interrupts);                                  // realms.cpp: --realms N
 int run_chat(RunOptions options, Interrupts& interrupts);                                           // chat.cpp: on a terminal
 int run_server(const RunOptions& options, const ServerSettings& settings, Interrupts& interrupts);  // serve.cpp
+int run_pull(const PullSettings& settings, Interrupts& interrupts);                                 // pull.cpp
 int run_doctor(const RunOptions& options, Interrupts& interrupts);                                  // doctor.cpp
 
 }  // namespace realm::cli

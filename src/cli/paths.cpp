@@ -35,17 +35,18 @@ std::filesystem::path admin_socket(const std::filesystem::path& data) { return d
 
 Result<std::filesystem::path> find_model(const std::string& choice) {
   const auto models = cache_folder() / "models";
+  const auto pulled = data_folder() / "models";
   std::string name = choice.empty() ? environment("REALM_MODEL") : choice;
   if (name.empty()) name = bundled_model;
   if (is_there(name)) return std::filesystem::path(name);
   if (name.find('/') == std::string::npos) {
-    for (const auto& file : {models / name, models / (name + ".gguf")}) {
+    for (const auto& file : {pulled / (name + ".gguf"), models / name, models / (name + ".gguf")}) {
       if (is_there(file)) return file;
     }
   }
-  std::string message = "model " + name + ": no such file, and not in " + models.string() + "; ";
-  message +=
-      choice.empty() ? "`make run` fetches the bundled one, --model FILE uses your own" : "give the path of a GGUF file with --model";
+  std::string message = "model " + name + ": no such file, and not in " + pulled.string() + " or " + models.string() + "; ";
+  message += choice.empty() ? "`make run` fetches the bundled one, --model FILE uses your own"
+                            : "give the path of a GGUF file with --model, or bring it in with `realm pull`";
   return fail(ErrorCode::not_found, std::move(message));
 }
 

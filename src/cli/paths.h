@@ -17,8 +17,8 @@ std::filesystem::path data_folder();
 // The operator's Unix socket of the server that uses a data folder.
 std::filesystem::path admin_socket(const std::filesystem::path& data);
 
-// A model by path, or by name in the cache's folder "models"; an empty choice is $REALM_MODEL, else the bundled model.
-// Fails with not_found, saying where it looked.
+// A model by path, or by name: what `realm pull` brought in, or in the cache's folder "models". An empty choice is $REALM_MODEL, else the
+// bundled model. Fails with not_found, saying where it looked.
 Result<std::filesystem::path> find_model(const std::string& choice);
 
 // realm.wasm: the choice, else $REALM_PROGRAM, else beside this executable, else in ../share/realm.

@@ -1,4 +1,4 @@
-// What `realm server` was asked for.
+// What `realm server` and `realm pull` were asked for.
 #pragma once
 
 #include <cstdint>
@@ -29,6 +29,16 @@ struct ServerSettings {
   std::vector<std::string> cors_origins;
   std::vector<std::string> admin_hosts;
   http::HttpLimits limits;
+};
+
+// What `realm pull` was asked for.
+struct PullSettings {
+  std::string source;
+  std::string data;  // empty: data_folder()
+  std::string name;
+  std::string sha256;
+  bool allow_private = false;
+  bool json = false;
 };
 
 }  // namespace realm::cli

@@ -7,11 +7,11 @@
 #include <algorithm>
 #include <boost/json.hpp>
 #include <fstream>
-#include <regex>
 #include <sstream>
 
 #include "base/log.h"
-#include "base/sha256.h"
+#include "models/file_hash.h"
+#include "models/file_name.h"
 #include "models/validate_child.h"
 
 namespace realm::models {
@@ -21,32 +21,12 @@ namespace json = boost::json;
 namespace fs = std::filesystem;
 
 constexpr const char* catalogue_file = "catalogue.json";
-constexpr size_t read_bytes = 1u << 20;
-
-bool is_name(std::string_view text) {
-  return !text.empty() && text.size() <= 128 &&
-         std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isalnum(c) != 0 || c == '.' || c == '_' || c == '-'; });
-}
 
 // The model's name, or nothing for what is no model or a later part of one.
 std::string name_of(const fs::path& file) {
   if (file.extension() != ".gguf") return {};
-  const std::string stem = file.stem().string();
-  static const std::regex part("(.*)-([0-9]{5})-of-[0-9]{5}");
-  std::smatch found;
-  if (!std::regex_match(stem, found, part)) return stem;
-  return found[2] == "00001" ? found[1].str() : std::string();
-}
-
-Result<std::string> hash_of(const fs::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  Sha256 hash;
-  std::vector<char> buffer(read_bytes);
-  while (in.read(buffer.data(), static_cast<std::streamsize>(buffer.size())) || in.gcount() > 0) {
-    hash.update(std::string_view(buffer.data(), static_cast<size_t>(in.gcount())));
-  }
-  if (!in.eof()) return fail(ErrorCode::io, "model file " + file.string() + ": cannot be read");
-  return hash.hex();
+  PartName part = part_name(file.stem().string());
+  return part.part == 1 ? std::move(part.name) : std::string();
 }
 
 std::unexpected<Error> missing(std::string_view name) {
@@ -122,7 +102,7 @@ Result<void> Catalogue::read() {
     summary.parts = number<uint64_t>(object, "parts");
     entry.stamp = {number<uint64_t>(object, "file_bytes"), number<int64_t>(object, "changed_ns"), number<uint64_t>(object, "inode")};
     const std::string name = entry.record.name;
-    if (is_name(name)) entries_.insert_or_assign(name, std::move(entry));
+    if (is_model_name(name)) entries_.insert_or_assign(name, std::move(entry));
   }
   return {};
 }
@@ -181,7 +161,7 @@ Catalogue::Entry Catalogue::examine(const fs::path& file, const std::string& nam
 void Catalogue::take(const fs::path& file, bool owned, const Entries& before, Entries& found) const {
   const std::string name = name_of(file);
   struct stat status {};
-  if (!is_name(name) || found.contains(name) || stat(file.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return;
+  if (!is_model_name(name) || found.contains(name) || stat(file.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return;
   const Stamp stamp{static_cast<uint64_t>(status.st_size), int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec,
                     status.st_ino};
   const auto known = before.find(name);
@@ -289,8 +269,11 @@ Result<void> Catalogue::remove(std::string_view name) {
                                                   ", which is not the store's own folder; remove the file there");
   }
   std::error_code error;
-  fs::remove(found->second.record.file, error);  // who has it loaded keeps it
-  if (error) return fail(ErrorCode::io, "model file " + found->second.record.file.string() + ": " + error.message());
+  const fs::path file = found->second.record.file;
+  fs::remove(file, error);  // who has it loaded keeps it
+  if (error) return fail(ErrorCode::io, "model file " + file.string() + ": " + error.message());
+  PartName part = part_name(file.stem().string());
+  for (part.part = 2; part.part <= part.parts; ++part.part) fs::remove(file.parent_path() / part_file(part), error);
   entries_.erase(found);
   return write();
 }
