@@ -156,9 +156,9 @@ class Attempt {
   static int on_progress(void* self, curl_off_t total, curl_off_t now, curl_off_t, curl_off_t) {
     auto& attempt = *static_cast<Attempt*>(self);
     const auto begin = attempt.started_ ? attempt.begin_ : 0;
-    attempt.cancelled_ = attempt.options_.progress &&
-                         !attempt.options_.progress(attempt.started_ ? attempt.done_ : attempt.begin_,
-                                                    total > 0 && now > 0 ? begin + static_cast<uint64_t>(total) : 0);
+    attempt.cancelled_ =
+        attempt.options_.progress && !attempt.options_.progress(attempt.started_ ? attempt.done_ : attempt.begin_,
+                                                                total > 0 && now > 0 ? begin + static_cast<uint64_t>(total) : 0);
     return attempt.cancelled_ ? 1 : 0;
   }
 
@@ -241,12 +241,13 @@ std::optional<Error> verdict(const std::string& url, CURLcode code, const Attemp
       return std::nullopt;
   }
   const long status = attempt.status();
-  if (status == 404 || status == 410) return Error{ErrorCode::not_found, url + ": there is no such file (HTTP " + std::to_string(status) + ")"};
+  const std::string answer = url + ": HTTP " + std::to_string(status);
+  if (status == 404 || status == 410) return Error{ErrorCode::not_found, answer + ", there is no such file"};
   if (status == 401 || status == 403) {
-    return Error{ErrorCode::permission_denied, url + ": HTTP " + std::to_string(status) + "; a token in HF_TOKEN may be needed"};
+    return Error{ErrorCode::permission_denied, answer + "; a token in HF_TOKEN may be needed"};
   }
   if (status >= 500 || status == 408 || status == 416 || status == 429) return std::nullopt;
-  return Error{ErrorCode::unavailable, url + ": HTTP " + std::to_string(status)};
+  return Error{ErrorCode::unavailable, answer};
 }
 
 std::string first_line(const fs::path& file) {

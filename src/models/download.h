@@ -10,9 +10,9 @@
 
 namespace realm::models {
 
-constexpr uint32_t download_attempts_max = 5;          // in a row without a byte gained
+constexpr uint32_t download_attempts_max = 5;  // in a row without a byte gained
 constexpr uint32_t download_connect_timeout_ms = 30'000;
-constexpr uint32_t download_stall_timeout_s = 60;      // without a byte
+constexpr uint32_t download_stall_timeout_s = 60;  // without a byte
 constexpr uint64_t download_bytes_max = 2ull << 40;
 constexpr uint32_t download_redirects_max = 8;
 

@@ -52,9 +52,9 @@ bool begins_with(const V6& address, std::initializer_list<uint8_t> prefix) {
 }
 
 bool is_public_v6(const V6& address) {
-  if (begins_with(address, {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff})) return is_public_v4(v4_at(address, 12));  // IPv4-mapped
+  if (begins_with(address, {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff})) return is_public_v4(v4_at(address, 12));     // IPv4-mapped
   if (begins_with(address, {0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0})) return is_public_v4(v4_at(address, 12));  // NAT64
-  if (begins_with(address, {0x20, 0x02})) return is_public_v4(v4_at(address, 2));                                  // 6to4
+  if (begins_with(address, {0x20, 0x02})) return is_public_v4(v4_at(address, 2));                                    // 6to4
   const bool special = begins_with(address, {0x20, 0x01, 0x0d, 0xb8}) || (begins_with(address, {0x20, 0x01}) && address[2] < 2);
   return (address[0] & 0xe0) == 0x20 && !special;  // 2000::/3 is all that is given out
 }

@@ -175,10 +175,9 @@ class Puller {
       return {};
     }
     if (source_.is_remote) {
-      auto downloaded = download(source_of(part), file,
-                                 {.allow_private = options_.allow_private,
-                                  .bearer_token = source_.is_hub ? options_.token : "",
-                                  .progress = options_.progress});
+      auto downloaded = download(
+          source_of(part), file,
+          {.allow_private = options_.allow_private, .bearer_token = source_.is_hub ? options_.token : "", .progress = options_.progress});
       if (!downloaded) return fail(std::move(downloaded));
       if (wanted.empty()) wanted = downloaded->sha256_stated;
     } else if (auto copied = copy_file(source_of(part), file, options_.progress); !copied) {
@@ -212,7 +211,8 @@ Result<PulledModel> pull(const std::string& text, const PullOptions& options) {
     return fail(ErrorCode::invalid_argument, text + ": the file's name does not end in .gguf; give the model a name with --name");
   }
   if (!is_model_name(as.name)) {
-    return fail(ErrorCode::invalid_argument, "'" + as.name + "' cannot be a model's name: 1 to 128 letters, digits, '.', '_' and '-'; see --name");
+    return fail(ErrorCode::invalid_argument,
+                "'" + as.name + "' cannot be a model's name: 1 to 128 letters, digits, '.', '_' and '-'; see --name");
   }
   if (as.parts == 0 || as.parts > model_parts_max || (as.parts > 1 && !options.sha256.empty())) {
     return fail(ErrorCode::invalid_argument, text + ": a model in parts may have 256 at most, and --sha256 is of a single file");
