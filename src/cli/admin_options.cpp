@@ -113,6 +113,15 @@ CLI::App* add_pull(CLI::App& app, PullSettings& settings) {
   return pull;
 }
 
+CLI::App* add_top(CLI::App& app, TopSettings& settings) {
+  CLI::App* top = app.add_subcommand("top", "what a running server does: models and realms, drawn anew all the time");
+  top->add_option("--data", settings.data, "the server's data folder (default: $REALM_DATA, else the user's)");
+  top->add_option("--interval-s", settings.interval_s, "seconds between two pictures (default 1)")->check(CLI::Range(0.1, 3'600.0));
+  top->add_flag("--once", settings.once, "one picture; so it is too when the output is no terminal");
+  top->add_flag("--json", settings.json, "counts as JSON, at once");
+  return top;
+}
+
 void add_server_options(CLI::App& server, ServerSettings& settings) {
   http::HttpLimits& limits = settings.limits;
   server.add_option("-p,--port", settings.port, "0: any that is free (default 8080)")->check(CLI::Range(0, 65'535));

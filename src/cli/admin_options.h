@@ -16,6 +16,8 @@ CLI::App* add_usage(CLI::App& app, AdminSettings& settings);
 
 CLI::App* add_pull(CLI::App& app, PullSettings& settings);
 
+CLI::App* add_top(CLI::App& app, TopSettings& settings);
+
 // What `realm server` takes besides a model.
 void add_server_options(CLI::App& server, ServerSettings& settings);
 

@@ -167,6 +167,8 @@ int parse_and_run(int argc, char** argv) {
   const CLI::App* usage = add_usage(app, admin);
   PullSettings pull_settings;
   const CLI::App* pull = add_pull(app, pull_settings);
+  TopSettings top_settings;
+  const CLI::App* top = add_top(app, top_settings);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& wanted) {
@@ -184,6 +186,7 @@ int parse_and_run(int argc, char** argv) {
   if (usage->parsed()) return run_usage_command(admin);
   Interrupts interrupts;
   if (pull->parsed()) return run_pull(pull_settings, interrupts);
+  if (top->parsed()) return run_top(top_settings, interrupts);
   if (server->parsed()) return run_server(options, server_settings, interrupts);
   return run_command->parsed() ? run(options, interrupts) : run_doctor(options, interrupts);
 }

@@ -12,6 +12,7 @@ int run_realms(const RunOptions& options, Interrupts& interrupts);              
 int run_chat(RunOptions options, Interrupts& interrupts);                                           // chat.cpp: on a terminal
 int run_server(const RunOptions& options, const ServerSettings& settings, Interrupts& interrupts);  // serve.cpp
 int run_pull(const PullSettings& settings, Interrupts& interrupts);                                 // pull.cpp
+int run_top(const TopSettings& settings, Interrupts& interrupts);                                   // top.cpp
 int run_doctor(const RunOptions& options, Interrupts& interrupts);                                  // doctor.cpp
 
 }  // namespace realm::cli

@@ -1,4 +1,4 @@
-// What `realm server` and `realm pull` were asked for.
+// What `realm server`, `realm pull` and `realm top` were asked for.
 #pragma once
 
 #include <cstdint>
@@ -38,6 +38,14 @@ struct PullSettings {
   std::string name;
   std::string sha256;
   bool allow_private = false;
+  bool json = false;
+};
+
+// What `realm top` was asked for.
+struct TopSettings {
+  std::string data;  // empty: data_folder()
+  double interval_s = 1;
+  bool once = false;
   bool json = false;
 };
 

@@ -88,6 +88,11 @@ SchedulerStats Scheduler::stats() const {
   return stats;
 }
 
+std::vector<FlowStats> Scheduler::flow_stats() const {
+  std::lock_guard lock(impl_->stats_mutex);
+  return impl_->published_flows;
+}
+
 Scheduler::Impl::Impl(std::shared_ptr<Model> a_model, std::shared_ptr<ComputePool> a_pool, const SchedulerOptions& an_options,
                       std::unique_ptr<KvContext> a_kv)
     : model(std::move(a_model)),
@@ -250,8 +255,31 @@ void Scheduler::Impl::publish_stats() {
   stats.sequences_waiting = static_cast<uint32_t>(waiting.size());
   stats.saved_bytes = saved_store.bytes_used();
   stats.kept_row_bytes = inbox->kept_row_bytes()->load(std::memory_order_relaxed);
+  {
+    std::lock_guard lock(stats_mutex);
+    published = stats;
+  }
+  const int64_t now = monotonic_ns();
+  if ((!slots.empty() || !waiting.empty()) && now - flows_published_ns < int64_t{flow_stats_age_ms} * 1'000'000) return;
+  flows_published_ns = now;
+  publish_flow_stats();
+}
+
+void Scheduler::Impl::publish_flow_stats() {
+  std::unordered_map<FlowId, FlowStats> by_flow;
+  const auto of = [&by_flow](const ScheduledSequence& sequence) -> FlowStats& {
+    FlowStats& flow = by_flow[sequence.flow->id];
+    flow.flow = sequence.flow->id;
+    flow.kv_tokens_reserved += sequence.reserved_tokens;
+    return flow;
+  };
+  for (const ScheduledSequence* sequence : slots) ++of(*sequence).sequences_active;
+  for (const ScheduledSequence* sequence : waiting) ++of(*sequence).sequences_waiting;
+  std::vector<FlowStats> busy;
+  busy.reserve(by_flow.size());
+  for (const auto& [id, flow] : by_flow) busy.push_back(flow);
   std::lock_guard lock(stats_mutex);
-  published = stats;
+  published_flows = std::move(busy);
 }
 
 }  // namespace realm::engine

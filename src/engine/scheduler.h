@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "base/result.h"
 #include "engine/compute_pool.h"
@@ -19,6 +20,7 @@
 namespace realm::engine {
 
 constexpr uint32_t context_tokens_default = 8'192;
+constexpr uint32_t flow_stats_age_ms = 200;
 
 struct SchedulerOptions {
   uint32_t sequences_max = 256;           // active at once: 1 to 256
@@ -53,6 +55,14 @@ struct SchedulerStats {
   uint64_t step_ns = 0;  // whole steps, compute and sampling included
 };
 
+// Of a flow with sequences in the batch or before it.
+struct FlowStats {
+  FlowId flow = 0;
+  uint32_t sequences_active = 0;
+  uint32_t sequences_waiting = 0;
+  uint64_t kv_tokens_reserved = 0;
+};
+
 class Scheduler {
  public:
   // Fails with resource_exhausted when the context does not fit, unsupported when the model cannot be served this way.
@@ -67,6 +77,7 @@ class Scheduler {
   void set_flow_weight(FlowId flow, double weight);  // above 0; 1 unless set. Kept until forget_flow
   void forget_flow(FlowId flow);                     // its weight, counter and saved prefixes
   SchedulerStats stats() const;
+  std::vector<FlowStats> flow_stats() const;  // at most flow_stats_age_ms old while steps are computed
   uint32_t context_tokens_max() const noexcept { return context_tokens_max_; }
   const std::shared_ptr<Model>& model() const noexcept { return model_; }
 

@@ -65,6 +65,7 @@ struct Scheduler::Impl {
   int64_t wait_deadline_ns() const;
   void apply_flow_changes();
   void publish_stats();
+  void publish_flow_stats();
 
   // -- scheduler_slots.cpp: who is in the batch
   void admit_waiting();
@@ -127,8 +128,10 @@ struct Scheduler::Impl {
   // Shared with any thread.
   std::atomic<uint32_t> open_count{0};
   mutable std::mutex stats_mutex;
-  SchedulerStats stats;      // written by the scheduler's thread
-  SchedulerStats published;  // guarded by stats_mutex
+  SchedulerStats stats;                    // written by the scheduler's thread
+  SchedulerStats published;                // guarded by stats_mutex
+  std::vector<FlowStats> published_flows;  // guarded by stats_mutex
+  int64_t flows_published_ns = 0;
   struct FlowChange {
     FlowId flow;
     double weight;  // 0: forget

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <boost/json.hpp>
 #include <ctime>
+#include <map>
 
 #include "base/log.h"
 #include "base/memory.h"
@@ -183,6 +184,19 @@ std::string Front::status() const {
                                   {"decode_tokens", scheduler.decode_tokens},
                                   {"prefill_tokens", scheduler.prefill_tokens}});
   }
+  json::array realms;
+  std::map<std::string, std::string> names;
+  for (const tenants::RealmPointer& realm : tenants_.realms()) names.emplace(realm->id, realm->name);
+  for (const auto& activity : runtime_.realm_activity()) {
+    const auto named = names.find(activity.tenant_id);
+    realms.push_back(json::object{{"name", named == names.end() ? activity.tenant_id : named->second},
+                                  {"requests_running", activity.requests_running},
+                                  {"sequences_active", activity.sequences_active},
+                                  {"sequences_waiting", activity.sequences_waiting},
+                                  {"kv_tokens_reserved", activity.kv_tokens_reserved},
+                                  {"prompt_tokens", activity.prompt_tokens},
+                                  {"generation_tokens", activity.generation_tokens}});
+  }
   const auto residents = residents_.stats();
   return json::serialize(json::object{{"version", options_.version},
                                       {"started", started_unix_s_},
@@ -192,7 +206,7 @@ std::string Front::status() const {
                                       {"resident_realms_max", residents.realms_max},
                                       {"resident_bytes", process_memory().resident_bytes},
                                       {"models", std::move(models)},
-                                      {"realms", metrics_.realms()}});
+                                      {"realms", std::move(realms)}});
 }
 
 }  // namespace realm::http

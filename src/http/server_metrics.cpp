@@ -1,6 +1,5 @@
 #include "http/server_metrics.h"
 
-#include <boost/json.hpp>
 #include <cmath>
 
 #include "base/clock.h"
@@ -97,19 +96,6 @@ void ServerMetrics::write_realms(MetricText& text) const {
   }
   text.family("realm_refused_total", Type::counter, "Requests turned away before they ran, by limit");
   for (const auto& [code, count] : refusals_) text.sample(static_cast<double>(count), {{"limit", code}});
-}
-
-boost::json::array ServerMetrics::realms() const {
-  boost::json::array rows;
-  std::lock_guard lock(mutex_);
-  for (const auto& [name, counts] : realms_) {
-    rows.push_back(boost::json::object{{"name", name},
-                                       {"running", counts.running},
-                                       {"requests", counts.requests},
-                                       {"prompt_tokens", counts.prompt_tokens},
-                                       {"generation_tokens", counts.generation_tokens}});
-  }
-  return rows;
 }
 
 void ServerMetrics::write(MetricText& text) const {

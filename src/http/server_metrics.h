@@ -3,7 +3,6 @@
 
 #include <array>
 #include <atomic>
-#include <boost/json/array.hpp>
 #include <cstdint>
 #include <map>
 #include <mutex>
@@ -34,9 +33,6 @@ class ServerMetrics {
   double requests_per_second() const;
 
   void write(MetricText& text) const;
-
-  // For `realm top`: of each realm its name and counts.
-  boost::json::array realms() const;
 
  private:
   struct OfRealm {

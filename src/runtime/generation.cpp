@@ -307,7 +307,10 @@ int32_t Generation::seq_length(sandbox::HostCall&, int32_t sequence) {
 
 int32_t Generation::seq_append(sandbox::HostCall&, int32_t sequence, std::span<const int32_t> tokens) {
   const OpenSequence* open = handles_.find<OpenSequence>(sequence);
-  return open == nullptr ? static_cast<int32_t>(REALM_BAD_HANDLE) : status_of(open->sequence->append(tokens));
+  if (open == nullptr) return REALM_BAD_HANDLE;
+  const int32_t status = status_of(open->sequence->append(tokens));
+  if (status == REALM_OK) realm_->tokens_appended.fetch_add(tokens.size(), std::memory_order_relaxed);
+  return status;
 }
 
 int32_t Generation::seq_truncate(sandbox::HostCall&, int32_t sequence, uint32_t length) {
@@ -371,6 +374,7 @@ std::optional<int32_t> Generation::seq_next(sandbox::HostCall&, int32_t sequence
   }
   if (next.status != engine::SequenceStatus::ok) return status_of(next.status);
   if (next.count == 0) return std::nullopt;
+  realm_->tokens_taken.fetch_add(next.count, std::memory_order_relaxed);
   if (stats_.time_to_first_token_ns == 0) stats_.time_to_first_token_ns = static_cast<uint64_t>(monotonic_ns() - began_ns_);
   return static_cast<int32_t>(next.count);
 }

@@ -23,6 +23,8 @@ struct RealmState {
   std::unordered_map<const Generation*, std::weak_ptr<Generation>> live;  // guarded
 
   std::atomic<uint64_t> kv_tokens_reserved{0};  // tokens_max of the open sequences
+  std::atomic<uint64_t> tokens_appended{0};     // to sequences, by programs
+  std::atomic<uint64_t> tokens_taken{0};        // generated ones
 };
 
 }  // namespace realm::runtime

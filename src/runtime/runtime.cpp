@@ -245,6 +245,33 @@ std::vector<LoadedModelInfo> Runtime::models() const {
   return infos;
 }
 
+std::vector<RealmActivity> Runtime::realm_activity() const {
+  std::lock_guard lock(impl_->mutex);
+  std::unordered_map<engine::FlowId, engine::FlowStats> flows;
+  impl_->for_each_loaded([&flows](const LoadedModel& loaded) {
+    for (const engine::FlowStats& flow : loaded.scheduler->flow_stats()) {
+      engine::FlowStats& sum = flows[flow.flow];
+      sum.sequences_active += flow.sequences_active;
+      sum.sequences_waiting += flow.sequences_waiting;
+      sum.kv_tokens_reserved += flow.kv_tokens_reserved;
+    }
+  });
+  std::vector<RealmActivity> activity;
+  for (const auto& [id, state] : impl_->realms) {
+    const engine::FlowStats& flow = flows[state->flow];
+    std::lock_guard realm_lock(state->mutex);
+    activity.push_back({.id = id,
+                        .tenant_id = state->limits.tenant_id,
+                        .requests_running = static_cast<uint32_t>(state->live.size()),
+                        .sequences_active = flow.sequences_active,
+                        .sequences_waiting = flow.sequences_waiting,
+                        .kv_tokens_reserved = flow.kv_tokens_reserved,
+                        .prompt_tokens = state->tokens_appended.load(std::memory_order_relaxed),
+                        .generation_tokens = state->tokens_taken.load(std::memory_order_relaxed)});
+  }
+  return activity;
+}
+
 sandbox::SandboxStats Runtime::sandbox_stats() const { return impl_->sandbox->stats(); }
 
 uint32_t Runtime::realms_open() const {

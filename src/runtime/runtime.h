@@ -127,6 +127,18 @@ struct LoadedModelInfo {
   engine::SchedulerStats scheduler;
 };
 
+// What an open realm does just now.
+struct RealmActivity {
+  std::string id;
+  std::string tenant_id;  // of its limits
+  uint32_t requests_running = 0;
+  uint32_t sequences_active = 0;   // in a batch
+  uint32_t sequences_waiting = 0;  // for a place in one
+  uint64_t kv_tokens_reserved = 0;
+  uint64_t prompt_tokens = 0;      // since it was opened, as they are appended
+  uint64_t generation_tokens = 0;  // since it was opened, as programs take them
+};
+
 class Runtime {
  public:
   // Loads and checks the program. No model yet.
@@ -154,6 +166,7 @@ class Runtime {
   std::vector<LoadedModelInfo> models() const;
   sandbox::SandboxStats sandbox_stats() const;
   uint32_t realms_open() const;
+  std::vector<RealmActivity> realm_activity() const;
 
  private:
   struct Impl;

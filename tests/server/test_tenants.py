@@ -2,6 +2,7 @@
 
 import json
 import signal
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -172,6 +173,26 @@ def test_admin_over_tcp_needs_its_scope_and_host(start_server):
     assert status(admin, Host="attacker.example") == 403
     assert status(admin, Origin="https://attacker.example") == 403
     assert post(server, admin)[0] == 403
+
+
+def test_top_shows_who_does_what(realm, start_server):
+    server = start_server("--ctx", 2_048)
+    keys = {name: server.key(name) for name in ("acme", "other")}
+    body = {**CHAT, "max_tokens": 1_900, "ignore_eos": True}
+    threads = [threading.Thread(target=post, args=(server, keys["acme"], body)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    server.wait_for(lambda: server.metric("realm_num_sequences_running") == 3)
+    status = json.loads(realm.run("top", "--json", "--data", server.data).stdout)
+    acme = next(row for row in status["realms"] if row["name"] == "acme")
+    assert acme["requests_running"] == acme["sequences_active"] == 3 and acme["kv_tokens_reserved"] > 3 * 1_900
+    picture = realm.run("top", "--interval-s", 0.3, "--data", server.data)
+    assert picture.returncode == 0, picture.stderr
+    row = next(line.split() for line in picture.stdout.decode().splitlines() if line.startswith("acme "))
+    assert float(row[4]) > 10
+    for thread in threads:
+        thread.join(60)
+    assert "no server runs" in realm.refusal("top", "--data", "/nowhere")
 
 
 def test_a_deleted_realms_requests_end(start_server):
