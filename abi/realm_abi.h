@@ -103,6 +103,10 @@ enum realm_sampler_flags {
                                     likely, and a refused token is drawn anew without computing its logits again */
 };
 
+enum realm_sequence_flags {
+  REALM_SEQUENCE_EMBEDS = 1 /* for seq_embed and nothing else: the host computes it from the first seq_append on */
+};
+
 typedef struct realm_model_info {
   uint32_t context_tokens_max; /* longest sequence that this host allows for the model */
   uint32_t context_tokens_trained;
@@ -112,11 +116,14 @@ typedef struct realm_model_info {
   int32_t eot_token;
   uint32_t adds_bos; /* 0 or 1: does the tokenizer add it with REALM_TOKENIZE_ADD_SPECIAL */
   uint32_t adds_eos;
+  uint32_t embedding_values; /* that seq_embed gives */
 } realm_model_info_t;
 
 typedef struct realm_sequence_params {
   uint32_t tokens_max; /* cells of KV to reserve, prompt and answer together; 0: the context length */
   uint32_t priority;   /* enum realm_priority, within this realm only: it never moves another realm back */
+  uint32_t flags;      /* enum realm_sequence_flags */
+  uint32_t reserved;   /* 0 */
 } realm_sequence_params_t;
 
 /* Order of application: logit bias, penalties, then temperature 0 takes the largest; else top-k, typical, top-p, min-p,
@@ -207,6 +214,9 @@ typedef struct realm_sequence_stats {
   /* Keeps the first `length` tokens. */                                                                                         \
   X(seq_truncate, IMMEDIATE, int32_t, (int32_t sequence, uint32_t length))                                                       \
   X(seq_stats, IMMEDIATE, int32_t, (int32_t sequence, realm_sequence_stats_t * stats))                                           \
+  /* The vector of all tokens of a sequence opened with REALM_SEQUENCE_EMBEDS: pooled as the model's file says, the mean of its  \
+   * tokens' when it says nothing; not normalised. Suspends until it is there. Returns how many values it has. */                \
+  X(seq_embed, MAY_SUSPEND, int32_t, (int32_t sequence, float* values, uint32_t capacity))                                       \
   /* -- decoding ---------------------------------------------------------------------------------------------------------- */   \
   /* Declares how the next tokens are drawn, with additive biases for given token ids (at most 1,024). May be changed            \
    * between tokens; what was computed ahead under the old one is dropped. A new sequence samples greedily. */                   \

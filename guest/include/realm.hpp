@@ -190,8 +190,9 @@ class Model {
 // A token history in the shared batch.
 class Sequence {
  public:
-  Sequence(const Model& model, uint32_t tokens_max) {
-    const realm_sequence_params_t params = {tokens_max, REALM_PRIORITY_NORMAL};
+  // `flags`: enum realm_sequence_flags.
+  Sequence(const Model& model, uint32_t tokens_max, uint32_t flags = 0) {
+    const realm_sequence_params_t params = {tokens_max, REALM_PRIORITY_NORMAL, flags, 0};
     handle_ = require(realm_seq_open(model.handle(), &params), "sequence");
   }
   ~Sequence() { realm_seq_close(handle_); }
@@ -213,6 +214,12 @@ class Sequence {
   uint32_t next(int32_t* tokens, uint32_t capacity) {
     const int32_t count = realm_seq_next(handle_, tokens, capacity);
     return count == REALM_CONTEXT_FULL ? 0 : static_cast<uint32_t>(require(count, "generation"));
+  }
+  // Of a sequence opened with REALM_SEQUENCE_EMBEDS: the vector of its tokens, `values` long (realm_model_info_t).
+  std::vector<float> embed(uint32_t values) {
+    std::vector<float> vector(values);
+    require(realm_seq_embed(handle_, vector.data(), values), "embedding");
+    return vector;
   }
   uint32_t length() const { return static_cast<uint32_t>(require(realm_seq_length(handle_), "sequence")); }
   // Takes back the tokens from `position` on and bans some there.

@@ -1,5 +1,6 @@
 #include "realm/openai.h"
 #include "realm/openai_fields.h"
+#include "realm/prompt_list.h"
 
 namespace realm {
 namespace {
@@ -12,44 +13,8 @@ struct Completion {
   Request request;
   uint32_t copies = 1;
   bool echo = false;
-  std::vector<std::string> texts;               // prompts as text, or
-  std::vector<std::vector<int32_t>> token_ids;  // as tokens
+  PromptList prompts;
 };
-
-// A string, tokens, or a list of either.
-void read_prompt(const common_json& body, Completion& completion) {
-  const char* shape = "a string, a list of strings, a list of token ids or a list of such lists";
-  const common_json* value = find(body, "prompt");
-  if (value == nullptr) refuse(400, "missing_required_parameter", "prompt: is missing", "prompt");
-  const auto ids = [&](const common_json& list) {
-    std::vector<int32_t> tokens;
-    for (const common_json& id : list) {
-      if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() > INT32_MAX)
-        refuse_if(problem("prompt: a token id is out of range"));
-      tokens.push_back(static_cast<int32_t>(id.get<int64_t>()));
-    }
-    return tokens;
-  };
-  if (value->is_string()) {
-    completion.texts.push_back(value->get<std::string>());
-  } else if (!value->is_array()) {
-    refuse_if(wrong_type("prompt", shape, *value));
-  } else if (!value->empty() && value->at(0).is_number()) {
-    completion.token_ids.push_back(ids(*value));
-  } else {
-    for (const common_json& one : *value) {
-      if (one.is_string() && completion.token_ids.empty()) {
-        completion.texts.push_back(one.get<std::string>());
-      } else if (one.is_array() && completion.texts.empty()) {
-        completion.token_ids.push_back(ids(one));
-      } else {
-        refuse_if(wrong_type("prompt", shape, one));
-      }
-    }
-  }
-  const size_t count = completion.texts.size() + completion.token_ids.size();
-  if (count == 0 || count > prompts_max) refuse_if(problem("prompt: 1 to " + std::to_string(prompts_max) + " prompts"));
-}
 
 Completion read_completion(const common_json& body) {
   Completion completion;
@@ -58,7 +23,7 @@ Completion read_completion(const common_json& body) {
   request.max_tokens = default_tokens_max;
   refuse_unsupported(body);
   if (find(body, "suffix") != nullptr) refuse(400, "unsupported_parameter", "suffix: is not supported", "suffix");
-  read_prompt(body, completion);
+  completion.prompts = read_prompts(body, "prompt", prompts_max);
   refuse_if(read_options(body, request));
   completion.copies = read_copies(body);
   uint32_t best_of = completion.copies;
@@ -70,8 +35,8 @@ Completion read_completion(const common_json& body) {
 }
 
 std::vector<std::vector<int32_t>> tokens_of(const Model& model, Completion& completion) {
-  std::vector<std::vector<int32_t>> prompts = completion.token_ids;
-  for (const std::string& text : completion.texts) {
+  std::vector<std::vector<int32_t>> prompts = completion.prompts.token_ids;
+  for (const std::string& text : completion.prompts.texts) {
     completion.request.prompt = text;
     // An empty prompt is the beginning of a document.
     if (text.empty() && model.info().bos_token >= 0) {
@@ -82,10 +47,7 @@ std::vector<std::vector<int32_t>> tokens_of(const Model& model, Completion& comp
   }
   for (const auto& prompt : prompts) {
     require_room(model, prompt, "prompt");
-    for (const int32_t token : prompt) {
-      if (static_cast<uint32_t>(token) >= model.info().vocabulary_tokens)
-        refuse_if(problem("prompt: a token id is not in the model's vocabulary"));
-    }
+    require_known_tokens(model, prompt, "prompt");
   }
   return prompts;
 }
@@ -122,10 +84,11 @@ class CompletionSink : public AnswerSink {
     if (!completion.echo) return;
     for (size_t i = 0; i < choices; ++i) {
       const size_t prompt = i / completion.copies;
-      if (!completion.texts.empty()) {
-        of_[i].text = completion.texts[prompt];
+      if (!completion.prompts.texts.empty()) {
+        of_[i].text = completion.prompts.texts[prompt];
       } else {
-        model.append_text(completion.token_ids[prompt].data(), static_cast<uint32_t>(completion.token_ids[prompt].size()), 0, of_[i].text);
+        model.append_text(completion.prompts.token_ids[prompt].data(), static_cast<uint32_t>(completion.prompts.token_ids[prompt].size()),
+                          0, of_[i].text);
       }
     }
   }

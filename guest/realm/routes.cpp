@@ -17,6 +17,7 @@ constexpr Route known_routes[] = {
     {"POST /v1/chat/completions", Protocol::openai, answer_chat_completion},
     {"POST /v1/completions", Protocol::openai, answer_completion},
     {"POST /v1/responses", Protocol::openai, answer_response},
+    {"POST /v1/embeddings", Protocol::openai, answer_embeddings},
     {"POST /v1/messages", Protocol::anthropic, answer_message},
     {"POST /v1/messages/count_tokens", Protocol::anthropic, answer_count_tokens},
     {"POST /tokenize", Protocol::openai, answer_tokenize},

@@ -27,7 +27,9 @@ Result<std::unique_ptr<KvContext>> KvContext::create(std::shared_ptr<Model> mode
   params.n_batch = options.batch_tokens_max + 2 * options.streams;
   params.n_ubatch = std::max(options.batch_tokens_max, options.streams);
   params.n_seq_max = options.streams;
-  params.n_outputs_max = std::max(options.streams, 8u);
+  params.n_outputs_max = options.embeddings ? params.n_batch : std::max(options.streams, 8u);
+  params.embeddings = options.embeddings;
+  params.pooling_type = LLAMA_POOLING_TYPE_NONE;  // pooled here, over the slices of a prompt
   params.n_threads = params.n_threads_batch = static_cast<int32_t>(pool.threads());
   params.kv_unified = false;
   params.swa_full = true;  // a windowed cache could not be rolled back
@@ -50,6 +52,7 @@ Result<std::unique_ptr<KvContext>> KvContext::create(std::shared_ptr<Model> mode
   context->stream_tokens_max_ = llama_n_ctx_seq(context->context_);
   context->memory_ = std::make_unique<KvMemory>(context->context_);
   context->batch_ = std::make_unique<Batch>();
+  context->embeddings_ = options.embeddings;
   return context;
 }
 
@@ -71,7 +74,7 @@ int32_t KvContext::add(uint32_t stream, uint32_t position, std::span<const int32
     batch_->tokens.push_back(token);
     batch_->positions.push_back(static_cast<llama_pos>(position++));
     batch_->sequence_ids.push_back(static_cast<llama_seq_id>(stream));
-    batch_->logits.push_back(0);
+    batch_->logits.push_back(embeddings_ ? 1 : 0);
   }
   batch_->logits.back() = logits ? 1 : 0;
   return static_cast<int32_t>(batch_->tokens.size()) - 1;
@@ -107,6 +110,12 @@ std::span<const float> KvContext::logits(int32_t batch_index) const {
   const float* row = llama_get_logits_ith(context_, batch_index);
   REALM_CHECK(row != nullptr);
   return {row, vocabulary_tokens_};
+}
+
+std::span<const float> KvContext::embedding(int32_t batch_index) const {
+  const float* row = llama_get_embeddings_ith(context_, batch_index);
+  REALM_CHECK(row != nullptr);
+  return {row, model_->info().embedding_values};
 }
 
 bool KvContext::truncate(uint32_t stream, uint32_t length) {

@@ -20,6 +20,7 @@ struct KvContextOptions {
   uint32_t streams = 1;             // 1 to 256
   uint32_t stream_tokens_max = 0;   // cells of one stream
   uint32_t batch_tokens_max = 512;  // of one micro-batch
+  bool embeddings = false;          // rows of the last layer's output rather than logits, of every token
 };
 
 class KvContext {
@@ -40,6 +41,7 @@ class KvContext {
   // Computes the batch. After a failure the streams of the batch hold nothing that can be relied on.
   Result<void> decode();
   std::span<const float> logits(int32_t batch_index) const;
+  std::span<const float> embedding(int32_t batch_index) const;  // as logits(), in a context made for it
 
   // -- streams
   // Keeps the first `length` tokens. False when the model cannot roll back part of a sequence: the stream is then empty.
@@ -59,6 +61,7 @@ class KvContext {
   struct Batch;
   std::unique_ptr<Batch> batch_;
   uint32_t vocabulary_tokens_ = 0;
+  bool embeddings_ = false;
 };
 
 }  // namespace realm::engine

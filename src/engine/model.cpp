@@ -58,6 +58,13 @@ std::string template_text(const llama_model* model, const char* name) {
   return text == nullptr ? std::string() : std::string(text);
 }
 
+// llama.cpp's numbers (enum llama_pooling_type), as <architecture>.pooling_type has them.
+Pooling pooling_of(const llama_model* model) {
+  const std::string stated = metadata_text(model, (metadata_text(model, "general.architecture") + ".pooling_type").c_str());
+  if (stated == std::to_string(LLAMA_POOLING_TYPE_CLS)) return Pooling::first;
+  return stated == std::to_string(LLAMA_POOLING_TYPE_LAST) ? Pooling::last : Pooling::mean;
+}
+
 ModelInfo describe(const llama_model* model, const llama_vocab* vocabulary, const ModelOptions& options) {
   return {
       .name = options.name.empty() ? file_name_without_suffix(options.file) : options.name,
@@ -69,6 +76,8 @@ ModelInfo describe(const llama_model* model, const llama_vocab* vocabulary, cons
       .parameters = llama_model_n_params(model),
       .context_tokens_trained = static_cast<uint32_t>(std::max(0, llama_model_n_ctx_train(model))),
       .vocabulary_tokens = static_cast<uint32_t>(llama_vocab_n_tokens(vocabulary)),
+      .embedding_values = static_cast<uint32_t>(std::max(0, llama_model_n_embd_out(model))),
+      .pooling = pooling_of(model),
       .bos_token = llama_vocab_bos(vocabulary),
       .eos_token = llama_vocab_eos(vocabulary),
       .eot_token = llama_vocab_eot(vocabulary),

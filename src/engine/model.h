@@ -32,6 +32,9 @@ struct ModelOptions {
   std::function<bool(float fraction)> progress = {};
 };
 
+// How the rows of a text's tokens become one vector.
+enum class Pooling : uint8_t { mean, first, last };
+
 struct ModelInfo {
   std::string name;                 // file name without ".gguf"
   std::string architecture;         // "llama"
@@ -42,7 +45,9 @@ struct ModelInfo {
   uint64_t parameters = 0;
   uint32_t context_tokens_trained = 0;
   uint32_t vocabulary_tokens = 0;
-  int32_t bos_token = -1;  // -1: the vocabulary has none
+  uint32_t embedding_values = 0;    // of the vector of a text
+  Pooling pooling = Pooling::mean;  // as the file states it; mean when it does not
+  int32_t bos_token = -1;           // -1: the vocabulary has none
   int32_t eos_token = -1;
   int32_t eot_token = -1;
   bool adds_bos = false;

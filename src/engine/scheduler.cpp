@@ -251,7 +251,7 @@ void Scheduler::Impl::end(ScheduledSequence& sequence, SequenceStatus status) {
 
 void Scheduler::Impl::publish_stats() {
   stats.kv_tokens_reserved = reserved_tokens;
-  stats.sequences_active = static_cast<uint32_t>(slots.size());
+  stats.sequences_active = static_cast<uint32_t>(slots.size() + embedding.size() - std::count(embedding.begin(), embedding.end(), nullptr));
   stats.sequences_waiting = static_cast<uint32_t>(waiting.size());
   stats.saved_bytes = saved_store.bytes_used();
   stats.kept_row_bytes = inbox->kept_row_bytes()->load(std::memory_order_relaxed);
@@ -260,7 +260,7 @@ void Scheduler::Impl::publish_stats() {
     published = stats;
   }
   const int64_t now = monotonic_ns();
-  if ((!slots.empty() || !waiting.empty()) && now - flows_published_ns < int64_t{flow_stats_age_ms} * 1'000'000) return;
+  if ((stats.sequences_active > 0 || !waiting.empty()) && now - flows_published_ns < int64_t{flow_stats_age_ms} * 1'000'000) return;
   flows_published_ns = now;
   publish_flow_stats();
 }
@@ -273,6 +273,9 @@ void Scheduler::Impl::publish_flow_stats() {
     flow.kv_tokens_reserved += sequence.reserved_tokens;
     return flow;
   };
+  for (const ScheduledSequence* sequence : embedding) {
+    if (sequence != nullptr) ++of(*sequence).sequences_active;
+  }
   for (const ScheduledSequence* sequence : slots) ++of(*sequence).sequences_active;
   for (const ScheduledSequence* sequence : waiting) ++of(*sequence).sequences_waiting;
   std::vector<FlowStats> busy;

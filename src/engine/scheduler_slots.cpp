@@ -45,7 +45,8 @@ void Scheduler::Impl::expire_waiting() {
 }
 
 // Of an over-served flow one prompt is computed at a time: each in the batch takes at least a token of every step from the others.
-bool Scheduler::Impl::must_wait_for_its_flow(const ScheduledSequence& sequence) const {
+bool Scheduler::Impl::must_wait(const ScheduledSequence& sequence) const {
+  if (sequence.embeds() && !has_embedding_stream(sequence)) return true;
   if (sequence.pending() <= 1 || !flows.is_over_served(*sequence.flow)) return false;
   return std::any_of(slots.begin(), slots.end(), [&](const ScheduledSequence* active) {
     return active != nullptr && active->flow == sequence.flow && active->prefills();
@@ -56,7 +57,7 @@ void Scheduler::Impl::admit_waiting() {
   while (true) {
     ScheduledSequence* first = nullptr;
     for (ScheduledSequence* candidate : waiting) {
-      if ((first == nullptr || goes_first(candidate, first)) && !must_wait_for_its_flow(*candidate)) first = candidate;
+      if ((first == nullptr || goes_first(candidate, first)) && !must_wait(*candidate)) first = candidate;
     }
     if (first == nullptr) return;
     if (first->shared->tokens_max > kv_tokens_capacity) {
@@ -82,6 +83,7 @@ void Scheduler::Impl::park_over_served() {
 }
 
 bool Scheduler::Impl::admit(ScheduledSequence& sequence) {
+  if (sequence.embeds()) return admit_embedding(sequence);
   const uint32_t need = sequence.shared->tokens_max;
   const auto fits = [&] { return slots.size() < options.sequences_max && reserved_tokens + need <= kv_tokens_capacity; };
   for (size_t slot = slots.size(); slot-- > 0 && !fits();) {
@@ -128,7 +130,9 @@ void Scheduler::Impl::load_kv(ScheduledSequence& sequence) {
 
 void Scheduler::Impl::roll_back_kv(ScheduledSequence& sequence, uint32_t length) {
   if (sequence.kv_tokens <= length) return;
-  if (sequence.slot == no_slot) {
+  if (sequence.embeds()) {
+    if (sequence.slot != no_slot) vacate_embedding(sequence);
+  } else if (sequence.slot == no_slot) {
     sequence.kv_tokens = length;  // load_kv cuts what was saved
   } else {
     sequence.kv_tokens = kv->truncate(sequence.slot, length) ? length : 0;
@@ -142,6 +146,7 @@ SavedState Scheduler::Impl::save_evicting_prefixes(uint32_t slot) {
 }
 
 void Scheduler::Impl::vacate(ScheduledSequence& sequence, bool keep_kv) {
+  if (sequence.embeds()) return vacate_embedding(sequence);
   if (keep_kv && sequence.kv_tokens > 0) {
     sequence.saved = save_evicting_prefixes(sequence.slot);
     sequence.saved_tokens = sequence.kv_tokens;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <thread>
 #include <unordered_map>
 #include <vector>
@@ -35,6 +36,7 @@ struct ScheduledSequence {
   uint32_t kv_tokens = 0;
   uint32_t slot = no_slot;
   uint32_t reserved_tokens = 0;
+  std::vector<double> pooled;  // of an embedding: the sum of its rows, or the one row
   SavedState saved;
   uint32_t saved_tokens = 0;  // that `saved` holds; kv_tokens when no rollback happened since
   bool wants = false;         // the owner waits for tokens
@@ -47,6 +49,7 @@ struct ScheduledSequence {
   int64_t first_token_ns = 0;
 
   bool runnable() const noexcept { return wants && !halted && !tokens.empty(); }
+  bool embeds() const noexcept { return shared->options.embeds; }
   bool prefills() const noexcept { return runnable() && pending() > 1; }
   uint32_t pending() const noexcept { return static_cast<uint32_t>(tokens.size()) - kv_tokens; }
 };
@@ -69,7 +72,7 @@ struct Scheduler::Impl {
 
   // -- scheduler_slots.cpp: who is in the batch
   void admit_waiting();
-  bool must_wait_for_its_flow(const ScheduledSequence& sequence) const;
+  bool must_wait(const ScheduledSequence& sequence) const;
   void park_over_served();
   bool admit(ScheduledSequence& sequence);
   void load_kv(ScheduledSequence& sequence);
@@ -82,6 +85,22 @@ struct Scheduler::Impl {
   void roll_back_kv(ScheduledSequence& sequence, uint32_t length);
   void release_idle_pages();
   void expire_waiting();
+
+  // -- embedding_batch.cpp: sequences that want a vector
+  struct EmbeddingRow {
+    ScheduledSequence* sequence;
+    uint32_t tokens;
+    int32_t first_index;  // in the batch
+  };
+  ScheduledSequence* embedding_to_evict(const ScheduledSequence& sequence) const;
+  bool has_embedding_stream(const ScheduledSequence& sequence) const;
+  bool admit_embedding(ScheduledSequence& sequence);
+  void vacate_embedding(ScheduledSequence& sequence);
+  void plan_embeddings();
+  void add_embedding_slices(std::span<const PrefillCandidate> slices);
+  Result<uint32_t> compute_embeddings();  // how many tokens
+  void pool_rows(const EmbeddingRow& row);
+  void finish_embedding(ScheduledSequence& sequence);
 
   // -- scheduler_step.cpp: one decode call
   bool step();
@@ -108,9 +127,12 @@ struct Scheduler::Impl {
   std::shared_ptr<Inbox> inbox = std::make_shared<Inbox>();
   std::vector<std::shared_ptr<SharedSequence>> arrived;
   std::unordered_map<SharedSequence*, std::unique_ptr<ScheduledSequence>> sequences;
-  std::vector<ScheduledSequence*> slots;    // dense from 0; slots[i]->slot == i
-  std::vector<ScheduledSequence*> waiting;  // for admission
-  std::vector<int64_t> slot_used_ns;        // when a vacated slot was last used; 0: its pages were given back
+  std::vector<ScheduledSequence*> slots;      // dense from 0; slots[i]->slot == i
+  std::vector<ScheduledSequence*> waiting;    // for admission
+  std::unique_ptr<KvContext> embedding_kv;    // null until it is needed
+  std::vector<ScheduledSequence*> embedding;  // by stream of embedding_kv; null: free
+  std::vector<EmbeddingRow> embedding_rows;
+  std::vector<int64_t> slot_used_ns;  // when a vacated slot was last used; 0: its pages were given back
   uint64_t reserved_tokens = 0;
   uint64_t arrivals = 0;
 

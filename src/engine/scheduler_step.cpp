@@ -17,22 +17,24 @@ constexpr double over_served_share = 0.75;  // of the time that is due to it; th
 bool Scheduler::Impl::step() {
   const int64_t began_ns = monotonic_ns();
   build_batch();
-  if (rows.empty()) return false;
-  int64_t computed_ns = 0;
+  if (rows.empty() && embedding_rows.empty()) return false;
+  uint32_t decode_tokens = 0;
+  uint32_t prefill_tokens = 0;
   {
     const auto turn = pool->acquire();
     const int64_t turn_ns = monotonic_ns();
-    if (auto decoded = kv->decode(); !decoded) {
-      fail_batch(decoded.error());
-      return true;
+    if (auto embedded = compute_embeddings()) prefill_tokens = *embedded;
+    if (!rows.empty()) {
+      if (auto decoded = kv->decode(); !decoded) {
+        fail_batch(decoded.error());
+        return true;
+      }
     }
-    computed_ns = monotonic_ns();
+    const int64_t computed_ns = monotonic_ns();
     stats.compute_ns += static_cast<uint64_t>(computed_ns - turn_ns);
     sample_rows();
     stats.sample_ns += static_cast<uint64_t>(monotonic_ns() - computed_ns);
   }
-  uint32_t decode_tokens = 0;
-  uint32_t prefill_tokens = 0;
   for (Row& row : rows) {
     ScheduledSequence& sequence = *row.sequence;
     const bool generating = row.tokens == 1 && sequence.kv_tokens >= sequence.generation_start;
@@ -72,6 +74,8 @@ void Scheduler::Impl::build_batch() {
                          .over_served = flows.is_over_served(*sequence->flow)});
     }
   }
+  const size_t prompts = prefill.size();
+  plan_embeddings();
   plan_prefill(prefill, prefill_budget(generating));
   auto next_slice = prefill.begin();
   for (ScheduledSequence* sequence : slots) {
@@ -82,6 +86,7 @@ void Scheduler::Impl::build_batch() {
     const int32_t index = kv->add(sequence->slot, sequence->kv_tokens, tokens, last);
     rows.push_back({sequence, count, last ? index : -1, -1, nullptr});
   }
+  add_embedding_slices(std::span(prefill).subspan(prompts));
 }
 
 // Usually what keeps the step within the inter-token target. When only over-served flows have prompts, what gives them their share of

@@ -47,6 +47,7 @@ namespace {
 void begin_change(SharedSequence& shared) {
   ++shared.epoch;
   shared.mailbox.clear();
+  shared.embedding.clear();
   shared.wants = shared.paused = shared.stopped = shared.full = false;
   shared.rows.drop_after(shared.length);
 }
@@ -117,6 +118,10 @@ SequenceStatus Sequence::append(std::span<const int32_t> tokens) {
   const SequenceStatus status = add(*shared_, tokens);
   if (status != SequenceStatus::ok) return status;
   if (!tokens.empty()) shared_->prompt_added = true;
+  if (shared_->options.embeds && !tokens.empty()) {
+    shared_->wants = true;
+    notify_scheduler(shared_);
+  }
   shared_->stats.prompt_tokens += static_cast<uint32_t>(tokens.size());
   return SequenceStatus::ok;
 }
@@ -180,7 +185,7 @@ SequenceStatus Sequence::mask(uint32_t position, std::span<const uint64_t> allow
 }
 
 Sequence::Next Sequence::next(std::span<int32_t> out) {
-  if (out.empty()) return {SequenceStatus::invalid_argument, 0};
+  if (out.empty() || shared_->options.embeds) return {SequenceStatus::invalid_argument, 0};
   std::lock_guard lock(shared_->mutex);
   SharedSequence& shared = *shared_;
   if (shared.length == 0) return {SequenceStatus::invalid_argument, 0};
@@ -208,6 +213,20 @@ Sequence::Next Sequence::next(std::span<int32_t> out) {
     notify_scheduler(shared_);
   }
   return {shared.ended, 0};
+}
+
+Sequence::Next Sequence::embed(std::span<float> out) {
+  std::lock_guard lock(shared_->mutex);
+  SharedSequence& shared = *shared_;
+  if (!shared.options.embeds || shared.length == 0) return {SequenceStatus::invalid_argument, 0};
+  if (shared.embedding.empty()) {
+    if (shared.ended != SequenceStatus::ok) return {shared.ended, 0};
+    shared.owner_waits = true;
+    if (!std::exchange(shared.wants, true)) notify_scheduler(shared_);
+    return {shared.ended, 0};
+  }
+  if (out.size() >= shared.embedding.size()) std::copy(shared.embedding.begin(), shared.embedding.end(), out.begin());
+  return {SequenceStatus::ok, static_cast<uint32_t>(shared.embedding.size())};
 }
 
 std::vector<TokenLogprob> Sequence::candidates(uint32_t position, uint32_t count) const {

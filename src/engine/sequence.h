@@ -49,6 +49,7 @@ struct SequenceOptions {
   FlowId flow = 0;
   uint32_t tokens_max = 0;  // prompt and answer together; 0: the context length
   Priority priority = Priority::normal;
+  bool embeds = false;       // the owner wants embed() and no tokens
   bool keep_prefix = false;  // when it ends, its KV may serve later sequences of the same flow
   uint32_t queue_deadline_ms = 30'000;
   std::function<void()> on_ready = {};  // after next() said "wait": called once on the scheduler's thread; must be quick
@@ -103,6 +104,11 @@ class Sequence {
   };
   // Takes sampled tokens, as many as are there and fit. A sequence without tokens is invalid_argument.
   Next next(std::span<int32_t> out);
+
+  // Copies the vector of all tokens so far: ModelInfo::embedding_values values as its Pooling says, not normalised. `count` is how many
+  // values it has; when `out` is shorter nothing is copied. Only of a sequence that was opened for it, which is computed from its first
+  // append on.
+  Next embed(std::span<float> out);
 
   // The likeliest tokens that might have been drawn at `position`, raw logits, normalised over the vocabulary; at most `count` and
   // candidates_max. Only of a judged sequence, for the token taken last, and what was pushed or taken back has no row: else nothing.

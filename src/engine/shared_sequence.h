@@ -67,7 +67,8 @@ struct SharedSequence {
 
   // The scheduler's answers, valid for `epoch`.
   std::vector<int32_t> mailbox;
-  KeptRows rows;  // positions up to length + mailbox.size()
+  std::vector<float> embedding;  // empty: not there yet
+  KeptRows rows;                 // positions up to length + mailbox.size()
   bool owner_waits = false;
   bool paused = false;   // mailbox full: resumes when some were taken
   bool stopped = false;  // end token or new_tokens_max: resumes when the owner asks for more

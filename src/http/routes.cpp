@@ -10,9 +10,13 @@ using boost::beast::http::verb;
 
 // Answered by the program; what each does is its business alone (docs/http_api.md).
 constexpr std::array program_paths = {
-    std::string_view("/v1/chat/completions"), std::string_view("/v1/completions"),           std::string_view("/v1/responses"),
-
-    std::string_view("/v1/messages"),         std::string_view("/v1/messages/count_tokens"), std::string_view("/tokenize"),
+    std::string_view("/v1/chat/completions"),
+    std::string_view("/v1/completions"),
+    std::string_view("/v1/responses"),
+    std::string_view("/v1/embeddings"),
+    std::string_view("/v1/messages"),
+    std::string_view("/v1/messages/count_tokens"),
+    std::string_view("/tokenize"),
     std::string_view("/detokenize"),
 };
 

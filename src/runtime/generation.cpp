@@ -207,7 +207,8 @@ int32_t Generation::model_info(sandbox::HostCall&, int32_t model, realm_model_in
           .eos_token = known.eos_token,
           .eot_token = known.eot_token,
           .adds_bos = known.adds_bos,
-          .adds_eos = known.adds_eos};
+          .adds_eos = known.adds_eos,
+          .embedding_values = known.embedding_values};
   return REALM_OK;
 }
 
@@ -273,7 +274,9 @@ int32_t Generation::seq_open(sandbox::HostCall& call, int32_t model, const realm
   const OpenModel* open = handles_.find<OpenModel>(model);
   if (open == nullptr) return REALM_BAD_HANDLE;
   const uint32_t context = open->loaded->scheduler->context_tokens_max();
-  if (params.tokens_max > context || params.priority > REALM_PRIORITY_HIGH) return REALM_INVALID_ARGUMENT;
+  if (params.tokens_max > context || params.priority > REALM_PRIORITY_HIGH || params.flags > REALM_SEQUENCE_EMBEDS || params.reserved != 0)
+    return REALM_INVALID_ARGUMENT;
+  const bool embeds = (params.flags & REALM_SEQUENCE_EMBEDS) != 0;
   const uint64_t kv_tokens = params.tokens_max > 0 ? params.tokens_max : context;
   const uint64_t reserved = realm_->kv_tokens_reserved.fetch_add(kv_tokens, std::memory_order_relaxed) + kv_tokens;
   OpenSequence sequence(realm_, open->loaded, nullptr, kv_tokens);  // from here on it gives the reservation back
@@ -281,7 +284,8 @@ int32_t Generation::seq_open(sandbox::HostCall& call, int32_t model, const realm
   auto opened = open->loaded->scheduler->open({.flow = realm_->flow,
                                                .tokens_max = static_cast<uint32_t>(kv_tokens),
                                                .priority = static_cast<engine::Priority>(params.priority),
-                                               .keep_prefix = realm_->limits.keep_prefixes,
+                                               .embeds = embeds,
+                                               .keep_prefix = !embeds && realm_->limits.keep_prefixes,
                                                .queue_deadline_ms = realm_->limits.queue_deadline_ms,
                                                .on_ready = [waker = call.waker()] { waker.wake(); }});
   if (!opened) {
@@ -364,14 +368,28 @@ int32_t Generation::seq_sampler(sandbox::HostCall&, int32_t sequence, const real
   return status_of(open->sequence->set_plan(std::move(plan)));
 }
 
+std::optional<int32_t> Generation::seq_embed(sandbox::HostCall&, int32_t sequence, std::span<float> values) {
+  const OpenSequence* open = handles_.find<OpenSequence>(sequence);
+  if (open == nullptr) return REALM_BAD_HANDLE;
+  const auto next = open->sequence->embed(values);
+  note_missed_deadline(next.status);
+  if (next.status != engine::SequenceStatus::ok) return status_of(next.status);
+  if (next.count == 0) return std::nullopt;
+  if (stats_.time_to_first_token_ns == 0) stats_.time_to_first_token_ns = static_cast<uint64_t>(monotonic_ns() - began_ns_);
+  return static_cast<int32_t>(next.count);
+}
+
+void Generation::note_missed_deadline(engine::SequenceStatus status) {
+  if (status != engine::SequenceStatus::deadline_exceeded) return;
+  host_error_ = Error{ErrorCode::resource_exhausted,
+                      "no place in the batch within " + std::to_string(realm_->limits.queue_deadline_ms) + " ms; try again later"};
+}
+
 std::optional<int32_t> Generation::seq_next(sandbox::HostCall&, int32_t sequence, std::span<int32_t> tokens) {
   const OpenSequence* open = handles_.find<OpenSequence>(sequence);
   if (open == nullptr) return REALM_BAD_HANDLE;
   const auto next = open->sequence->next(tokens);
-  if (next.status == engine::SequenceStatus::deadline_exceeded) {
-    host_error_ = Error{ErrorCode::resource_exhausted,
-                        "no place in the batch within " + std::to_string(realm_->limits.queue_deadline_ms) + " ms; try again later"};
-  }
+  note_missed_deadline(next.status);
   if (next.status != engine::SequenceStatus::ok) return status_of(next.status);
   if (next.count == 0) return std::nullopt;
   realm_->tokens_taken.fetch_add(next.count, std::memory_order_relaxed);

@@ -68,6 +68,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   int32_t seq_append(sandbox::HostCall& call, int32_t sequence, std::span<const int32_t> tokens);
   int32_t seq_truncate(sandbox::HostCall& call, int32_t sequence, uint32_t length);
   int32_t seq_stats(sandbox::HostCall& call, int32_t sequence, realm_sequence_stats_t& stats);
+  std::optional<int32_t> seq_embed(sandbox::HostCall& call, int32_t sequence, std::span<float> values);
   // -- decoding
   int32_t seq_sampler(sandbox::HostCall& call, int32_t sequence, const realm_sampler_params_t& params, std::span<const int32_t> bias_tokens,
                       std::span<const float> bias_values);
@@ -113,6 +114,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   bool may_emit(uint32_t kind) const;
   EmitResult offer(uint32_t kind, std::string_view bytes);
   void note_first_call();
+  void note_missed_deadline(engine::SequenceStatus status);
 
   const std::shared_ptr<RealmState> realm_;
   const Request request_;

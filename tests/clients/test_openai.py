@@ -150,6 +150,39 @@ def test_an_aborted_stream_ends_its_sequence(client, open_server):
     open_server.wait_for(lambda: open_server.metric("realm_num_sequences_running") == 0, 5)
 
 
+def cosine(a, b):
+    return sum(x * y for x, y in zip(a, b))
+
+
+def test_embeddings(client):
+    texts = ["The cat sat on the mat.", "A kitten is sitting on a rug.", "Stock markets fell sharply today."]
+    answer = client.embeddings.create(model=MODEL, input=texts)
+    cat, kitten, stocks = (each.embedding for each in answer.data)
+    assert len(cat) == 576 and abs(cosine(cat, cat) - 1) < 1e-5
+    assert cosine(cat, kitten) > cosine(cat, stocks) + 0.05
+    assert answer.usage.prompt_tokens == answer.usage.total_tokens > 15
+    as_numbers = client.embeddings.create(model=MODEL, input=texts[0], encoding_format="float").data[0].embedding
+    assert cosine(as_numbers, cat) > 0.9999
+    short = client.embeddings.create(model=MODEL, input=texts[0], dimensions=64).data[0].embedding
+    assert len(short) == 64 and abs(cosine(short, short) - 1) < 1e-5
+    for wrong in ({"input": ""}, {"input": []}, {"input": "word " * 9_000}, {"input": "x", "dimensions": 577}, {"input": {"a": 1}}):
+        with pytest.raises(openai.BadRequestError) as refused:
+            client.embeddings.create(model=MODEL, **wrong)
+        assert refused.value.param == next(reversed(wrong))
+
+
+def test_embeddings_beside_a_stream(client, open_server):
+    """Long texts are computed in slices between the steps of others."""
+    text = "A long text about the sea and the wind. " * 60
+    alone = client.embeddings.create(model=MODEL, input=text).data[0].embedding
+    stream = client.chat.completions.create(model=MODEL, messages=HELLO, max_tokens=300, stream=True, extra_body={"ignore_eos": True})
+    next(iter(stream))
+    beside = client.embeddings.create(model=MODEL, input=[text, *("short text" for _ in range(40))]).data
+    assert cosine(alone, beside[0].embedding) > 0.999 and len(beside) == 41
+    assert sum(1 for _ in stream) > 200
+    open_server.wait_for(lambda: open_server.metric("realm_num_sequences_running") == 0)
+
+
 def test_models(client):
     assert MODEL in [model.id for model in client.models.list()]
     assert client.models.retrieve(MODEL).owned_by == "realm"
