@@ -183,9 +183,13 @@ def test_top_shows_who_does_what(realm, start_server):
     for thread in threads:
         thread.start()
     server.wait_for(lambda: server.metric("realm_num_sequences_running") == 3)
-    status = json.loads(realm.run("top", "--json", "--data", server.data).stdout)
-    acme = next(row for row in status["realms"] if row["name"] == "acme")
-    assert acme["requests_running"] == acme["sequences_active"] == 3 and acme["kv_tokens_reserved"] > 3 * 1_900
+
+    def acme():
+        status = json.loads(realm.run("top", "--json", "--data", server.data).stdout)
+        return next(row for row in status["realms"] if row["name"] == "acme")
+
+    server.wait_for(lambda: acme()["sequences_active"] == 3, 5)
+    assert acme()["requests_running"] == 3 and acme()["kv_tokens_reserved"] > 3 * 1_900
     picture = realm.run("top", "--interval-s", 0.3, "--data", server.data)
     assert picture.returncode == 0, picture.stderr
     row = next(line.split() for line in picture.stdout.decode().splitlines() if line.startswith("acme "))
