@@ -4,6 +4,7 @@
 #include <charconv>
 #include <chrono>
 #include <map>
+#include <optional>
 
 #include "http/problem.h"
 
@@ -63,8 +64,10 @@ json::object list(const Rows& rows) {
 
 std::unexpected<Error> bad(std::string message) { return fail(ErrorCode::invalid_argument, std::move(message)); }
 
-Result<json::object> parse_body(const std::string& body) {
-  if (body.empty()) return json::object();
+// An empty body is an empty object where nothing in it is required.
+Result<json::object> parse_body(const AdminCall& call) {
+  const std::string& body = call.body;
+  if (body.empty() && call.method == verb::post) return json::object();
   boost::system::error_code error;
   json::parse_options options;
   options.max_depth = 8;
@@ -178,7 +181,7 @@ Result<json::value> answer_realms(Tenants& tenants, const AdminCall& call) {
     for (const auto& realm : tenants.realms()) data.push_back(shown(*realm));
     return json::object{{"data", std::move(data)}};
   }
-  const auto body = parse_body(call.body);
+  const auto body = parse_body(call);
   if (!body) return std::unexpected(body.error());
   tenants::Realm draft;
   if (auto done = apply(*body, draft); !done) return std::unexpected(done.error());
@@ -194,7 +197,7 @@ Result<json::value> answer_realm(Tenants& tenants, const AdminCall& call, const 
   }
   Result<tenants::RealmPointer> realm = tenants.realm(name);
   if (call.method == verb::patch) {
-    const auto body = parse_body(call.body);
+    const auto body = parse_body(call);
     if (!body) return std::unexpected(body.error());
     realm = tenants.update_realm(name, [&body](tenants::Realm& changed) { return apply(*body, changed); });
   }
@@ -208,7 +211,7 @@ Result<json::value> answer_keys(Tenants& tenants, const AdminCall& call, const s
     if (!keys) return std::unexpected(keys.error());
     return list(*keys);
   }
-  const auto body = parse_body(call.body);
+  const auto body = parse_body(call);
   if (!body) return std::unexpected(body.error());
   return make_key(tenants, realm, *body);
 }
@@ -286,28 +289,44 @@ json::object shown(const models::ModelRecord& record, const models::ModelStore* 
           {"fault", state.fault.empty() ? json::value(nullptr) : json::value(state.fault)}};
 }
 
-Result<json::value> change_model(Tenants& tenants, models::Catalogue& catalogue, const AdminCall& call, const std::string& name) {
-  const auto body = parse_body(call.body);
+Result<std::vector<std::string>> realm_ids(const Tenants& tenants, const json::value& value) {
+  const auto names = texts_of(value, "realms");
+  if (!names) return std::unexpected(names.error());
+  std::vector<std::string> ids;
+  for (const std::string& name : *names) {
+    const auto realm = tenants.realm(name);
+    if (!realm) return std::unexpected(realm.error());
+    ids.push_back((*realm)->id);
+  }
+  return ids;
+}
+
+Result<json::value> change_model(const Tenants& tenants, models::Catalogue& catalogue, const AdminCall& call, const std::string& name) {
+  const auto body = parse_body(call);
   if (!body) return std::unexpected(body.error());
+  std::optional<bool> pinned;
+  std::optional<std::vector<std::string>> ids;
   for (const auto& [field, value] : *body) {
-    Result<void> done;
     if (field == "pinned") {
       if (!value.is_bool()) return bad("pinned: must be true or false");
-      done = catalogue.set_pinned(name, value.get_bool());
+      pinned = value.get_bool();
     } else if (field == "realms") {
-      const auto names = texts_of(value, "realms");
-      if (!names) return std::unexpected(names.error());
-      std::vector<std::string> ids;
-      for (const std::string& one : *names) {
-        const auto realm = tenants.realm(one);
-        if (!realm) return std::unexpected(realm.error());
-        ids.push_back((*realm)->id);
-      }
-      done = catalogue.set_access(name, std::move(ids));
+      auto found = realm_ids(tenants, value);
+      if (!found) return std::unexpected(found.error());
+      ids = std::move(*found);
     } else {
       return bad("there is no field " + std::string(field));
     }
-    if (!done) return std::unexpected(done.error());
+  }
+  const auto models = catalogue.list();
+  if (std::none_of(models.begin(), models.end(), [&name](const auto& model) { return model.name == name; })) {
+    return fail(ErrorCode::not_found, "there is no model of this name");
+  }
+  if (pinned) {
+    if (auto done = catalogue.set_pinned(name, *pinned); !done) return std::unexpected(done.error());
+  }
+  if (ids) {
+    if (auto done = catalogue.set_access(name, std::move(*ids)); !done) return std::unexpected(done.error());
   }
   return json::object{{"name", name}};
 }

@@ -17,7 +17,7 @@ namespace realm::tenants {
 namespace {
 
 constexpr std::chrono::milliseconds background_period{500};
-constexpr size_t label_bytes_max = 128;
+constexpr size_t label_characters_max = 128;
 constexpr size_t models_max = 1'000;
 constexpr const char* bad_key = "this API key is not valid; ask the operator for one";
 
@@ -258,8 +258,10 @@ bool Tenants::had_realms() const { return impl_->had_realms.load(); }
 
 Result<NewKey> Tenants::create_key(std::string_view realm, uint32_t scopes, std::string label, int64_t expires_unix_s) {
   if (scopes == 0 || scopes > (scope_inference | scope_admin)) return fail(ErrorCode::invalid_argument, "scopes: inference, admin or both");
-  if (label.size() > label_bytes_max || std::any_of(label.begin(), label.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; })) {
-    return fail(ErrorCode::invalid_argument, "label: at most 128 bytes without control characters");
+  const auto characters = std::count_if(label.begin(), label.end(), [](char c) { return (c & 0xc0) != 0x80; });
+  if (static_cast<size_t>(characters) > label_characters_max ||
+      std::any_of(label.begin(), label.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; })) {
+    return fail(ErrorCode::invalid_argument, "label: at most 128 characters, without control characters");
   }
   if (realm.empty() && (scopes & scope_inference) != 0) {
     return fail(ErrorCode::invalid_argument, "scopes: a key for inference belongs to a realm; give its name");
