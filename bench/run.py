@@ -69,10 +69,10 @@ def processes(binary):
     return {"name": "processes", "figures": {"prompt": PROMPT, "new_tokens": 64, "context_tokens": 1024, "rows": rows}}
 
 
-def flood(binary):
-    """A tenant's one chat after the other, alone and beside another tenant's long prompts, through `realm server`."""
+def of_server(binary, script):
+    """A script of this folder that measures `realm server`, with the help of server_load.py."""
     os.environ["REALM_BINARY"] = str(binary)
-    return {"name": "flood", "figures": run(sys.executable, ROOT / "bench" / "flood.py")[0]}
+    return {"name": Path(script).stem, "figures": run(sys.executable, ROOT / "bench" / script)[0]}
 
 
 def shown(value):
@@ -111,7 +111,9 @@ def page_with(text, figures):
 def main():
     binary = Path(os.environ.get("REALM_BINARY", BUILD / "realm-runtime"))
     os.environ.setdefault("REALM_PROGRAM", str(BUILD / "realm.wasm"))
-    benchmarks = [*run(BUILD / "realm-bench"), processes(binary), flood(binary)]
+    benchmarks = [*run(BUILD / "realm-bench"), processes(binary), of_server(binary, "flood.py"), of_server(binary, "weights.py")]
+    if os.environ.get("LLAMA_SERVER"):
+        benchmarks.append(of_server(binary, "against_llama_server.py"))
     page = PAGE.read_text()
     figures = [f"## Figures of {date.today().isoformat()}", "", "| | |", "|---|---|"]
     facts = {**machine(), "model": Path(os.environ.get("REALM_MODEL", "the bundled one")).name, "commit": commit()}

@@ -1,0 +1,69 @@
+"""What the benchmarks of the server have in common: a `realm server` of its own, streamed chats, percentiles.
+
+REALM_BINARY and REALM_MODEL as `make bench` sets them.
+"""
+
+import http.client
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+
+class Server:
+    def __init__(self, *args):
+        self.data = tempfile.mkdtemp(prefix="realm-bench-")
+        self.binary = os.environ["REALM_BINARY"]
+        self.process = subprocess.Popen(
+            [self.binary, "server", "--port", "0", "--data", self.data, "--model", os.environ["REALM_MODEL"], *args],
+            stderr=subprocess.PIPE, env={**os.environ, "REALM_LOG": os.environ.get("REALM_LOG", "warning")}, text=True)
+        for line in self.process.stderr:
+            if "listening on" in line:
+                self.port = int(line.split(" (")[0].rsplit(":", 1)[1])
+                break
+        threading.Thread(target=self._pass_on, daemon=True).start()
+
+    def _pass_on(self):
+        for line in self.process.stderr:
+            sys.stderr.write(line)
+
+    def key(self, realm, *args):
+        for command in (["realms", "create", realm, *args], ["keys", "create", realm]):
+            done = subprocess.run([self.binary, *command, "--data", self.data, "--json"], capture_output=True, check=True)
+        return json.loads(done.stdout)["key"]
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(60)
+
+
+def stream(port, key, prompt, max_tokens, stop=None):
+    """Times of the tokens of one streamed answer, from the request on; tokens of the prompt."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
+    body = {"messages": [{"role": "user", "content": prompt}], "max_tokens": max_tokens, "stream": True, "ignore_eos": True,
+            "stream_options": {"include_usage": True}}
+    began = time.monotonic()
+    connection.request("POST", "/v1/chat/completions", json.dumps(body), {"Authorization": f"Bearer {key}"})
+    answer = connection.getresponse()
+    times, prompt_tokens = [], 0
+    if answer.status == 200:
+        for line in answer:
+            if stop is not None and stop.is_set():
+                break
+            if not line.startswith(b"data: {"):
+                continue
+            event = json.loads(line[6:])
+            if event.get("usage"):
+                prompt_tokens = event["usage"]["prompt_tokens"]
+            if event["choices"] and event["choices"][0]["delta"].get("content"):
+                times.append(time.monotonic() - began)
+    connection.close()
+    return times, prompt_tokens
+
+
+def percentile(values, share):
+    values = sorted(values)
+    return values[min(len(values) - 1, int(share * len(values)))]
