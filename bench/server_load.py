@@ -14,21 +14,30 @@ import time
 
 
 class Server:
-    def __init__(self, *args):
+    def __init__(self, *args, log="warning"):
+        self.lines = []
         self.data = tempfile.mkdtemp(prefix="realm-bench-")
         self.binary = os.environ["REALM_BINARY"]
         self.process = subprocess.Popen(
             [self.binary, "server", "--port", "0", "--data", self.data, "--model", os.environ["REALM_MODEL"], *args],
-            stderr=subprocess.PIPE, env={**os.environ, "REALM_LOG": os.environ.get("REALM_LOG", "warning")}, text=True)
+            stderr=subprocess.PIPE, env={**os.environ, "REALM_LOG": os.environ.get("REALM_LOG", log)}, text=True)
         for line in self.process.stderr:
             if "listening on" in line:
                 self.port = int(line.split(" (")[0].rsplit(":", 1)[1])
                 break
-        threading.Thread(target=self._pass_on, daemon=True).start()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
 
-    def _pass_on(self):
+    def _read(self):
         for line in self.process.stderr:
-            sys.stderr.write(line)
+            self.lines.append(line)
+            if '"level":"info"' not in line:
+                sys.stderr.write(line)
+
+    def logged(self, message):
+        """After stop(): the log's lines with this message."""
+        self.reader.join(10)
+        return [line for line in map(json.loads, (each for each in self.lines if each.startswith("{"))) if line["message"] == message]
 
     def key(self, realm, *args):
         for command in (["realms", "create", realm, *args], ["keys", "create", realm]):

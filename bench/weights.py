@@ -11,17 +11,18 @@ import time
 from server_load import Server, stream
 
 WEIGHTS = {"light": 1, "heavy": 3}
-SEQUENCES = 8  # in the batch at once; each realm alone would fill it
+SEQUENCES = 8  # in the batch at once
+STREAMS = 16  # of each realm, in flight or waiting
 TOKENS = 32
 
 
 class Demand:
-    """Keeps `SEQUENCES` streams of a realm in flight; notes when each token came."""
+    """Keeps `STREAMS` streams of a realm in flight; notes when each token came."""
 
     def __init__(self, port, key):
         self.stopping = threading.Event()
         self.times = []
-        self.threads = [threading.Thread(target=self._run, args=(port, key), daemon=True) for _ in range(SEQUENCES)]
+        self.threads = [threading.Thread(target=self._run, args=(port, key), daemon=True) for _ in range(STREAMS)]
         for thread in self.threads:
             thread.start()
 

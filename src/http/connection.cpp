@@ -129,8 +129,9 @@ class Connection final : public ClientIo {
       if (seen > 0 && is_tls && first == tls_alert) co_return;
       if (seen > 0) break;
     }
-    // The client sends its next request before it has this answer: it gets this answer, then the connection closes.
-    keep_alive_ = false;
+    // The client sends its next request before it has this answer: it gets this answer, then the connection closes. Once the answer's
+    // head has promised that it stays open, what comes is the next request, however little of the answer is still to be cleared up.
+    if (!head_sent_) keep_alive_ = false;
     asio::steady_timer never(stream_.get_executor(), asio::steady_timer::time_point::max());
     co_await never.async_wait(token);
   }
@@ -155,6 +156,7 @@ class Connection final : public ClientIo {
     service_.add_headers(request, headers);
     for (const auto& [name, value] : headers) message.set(name, value);
     message.keep_alive(keep_alive_);
+    head_sent_ = true;
   }
 
   // Answers with a problem and ends the connection: what follows on it cannot be trusted to be a request.
@@ -177,6 +179,7 @@ class Connection final : public ClientIo {
       if (error) co_return false;
       buffer_.commit(count);
     }
+    head_sent_ = false;
     bhttp::request_parser<bhttp::string_body> parser;
     parser.header_limit(limits_.header_bytes_max);
     parser.body_limit(boost::none);
@@ -313,6 +316,7 @@ class Connection final : public ClientIo {
   unsigned version_ = 11;
   bool keep_alive_ = false;
   bool chunked_ = false;
+  bool head_sent_ = false;  // of the answer to this request
 };
 
 }  // namespace
