@@ -50,8 +50,8 @@ class Flood:
                 number = self.number
             prompt = " ".join(f"{word}{number * 7 % 911}" for word in ("wave", "rope", "salt", "gull", "tide") * (FLOOD_WORDS // 5))[:8_000]
             try:
-                _, tokens = stream(port, key, prompt, 4, self.stopping)
-                self.tokens += tokens
+                _, usage = stream(port, key, prompt, 4, self.stopping)
+                self.tokens += usage.get("prompt_tokens", 0)
             except OSError:
                 pass
 

@@ -49,15 +49,15 @@ class Server:
         self.process.wait(60)
 
 
-def stream(port, key, prompt, max_tokens, stop=None):
-    """Times of the tokens of one streamed answer, from the request on; tokens of the prompt."""
+def stream(port, key, prompt, max_tokens, stop=None, extra=None):
+    """Times of the pieces of one streamed answer, from the request on; its `usage`, empty when it was cut off."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
     body = {"messages": [{"role": "user", "content": prompt}], "max_tokens": max_tokens, "stream": True, "ignore_eos": True,
-            "stream_options": {"include_usage": True}}
+            "stream_options": {"include_usage": True}, **(extra or {})}
     began = time.monotonic()
     connection.request("POST", "/v1/chat/completions", json.dumps(body), {"Authorization": f"Bearer {key}"})
     answer = connection.getresponse()
-    times, prompt_tokens = [], 0
+    times, usage = [], {}
     if answer.status == 200:
         for line in answer:
             if stop is not None and stop.is_set():
@@ -66,11 +66,11 @@ def stream(port, key, prompt, max_tokens, stop=None):
                 continue
             event = json.loads(line[6:])
             if event.get("usage"):
-                prompt_tokens = event["usage"]["prompt_tokens"]
+                usage = event["usage"]
             if event["choices"] and event["choices"][0]["delta"].get("content"):
                 times.append(time.monotonic() - began)
     connection.close()
-    return times, prompt_tokens
+    return times, usage
 
 
 def percentile(values, share):
