@@ -83,9 +83,26 @@ TEST(ToolCalls, TextIsGivenOutAsSoonAsItIsCertain) {
 
 TEST(ToolCalls, AnyTextComesBackWholeOrAsCalls) {
   std::mt19937 random(3);
-  const std::string_view parts[] = {
-      "<tool_call>", "</tool_call>", "<function=add>", "</function>", "[TOOL_CALLS]", "<|python_tag|>", "{", "}", "[", "]", ",",
-      "\"name\"",    ":",            "\"add\"",        "[ARGS]",      "<parameter=a>", "</parameter>",  "```", " ", "x"};
+  const std::string_view parts[] = {"<tool_call>",
+                                    "</tool_call>",
+                                    "<function=add>",
+                                    "</function>",
+                                    "[TOOL_CALLS]",
+                                    "<|python_tag|>",
+                                    "{",
+                                    "}",
+                                    "[",
+                                    "]",
+                                    ",",
+                                    "\"name\"",
+                                    ":",
+                                    "\"add\"",
+                                    "[ARGS]",
+                                    "<parameter=a>",
+                                    "</parameter>",
+                                    "```",
+                                    " ",
+                                    "x"};
   for (int round = 0; round < 20'000; ++round) {
     std::string text;
     for (uint32_t i = random() % 12; i > 0; --i) text += parts[random() % std::size(parts)];
