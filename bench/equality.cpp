@@ -26,7 +26,7 @@ boost::json::object greedy_equality(const Setup& setup) {
   const auto realm = make_realm(*runtime, "equality");
   auto pool = engine::ComputePool::create(setup.threads).value();
   const auto model = engine::Model::load({.file = setup.model}).value();
-  engine::BareLoop bare(*model, *pool, 1, context_tokens, engine::SchedulerOptions{}.prefill_tokens_max);
+  engine::BareLoop bare(*model, *pool, 1, context_tokens, engine::SchedulerOptions{}.one_flow_tokens_max);
 
   int equal = 0, prompts = 0;
   boost::json::array lengths;

@@ -80,13 +80,8 @@ void Scheduler::Impl::vacate_embedding(ScheduledSequence& sequence) {
 
 void Scheduler::Impl::plan_embeddings() {
   for (ScheduledSequence* sequence : embedding) {
-    if (sequence == nullptr || !sequence->runnable()) continue;
-    prefill.push_back({.remaining = sequence->pending(),
-                       .flow_counter = sequence->flow->counter,
-                       .priority = static_cast<uint8_t>(sequence->shared->options.priority),
-                       .arrival = sequence->arrival,
-                       .flow = sequence->flow->id,
-                       .over_served = flows.is_over_served(*sequence->flow)});
+    if (sequence == nullptr || !takes_part(*sequence)) continue;
+    prefill.push_back(prefill_candidate(*sequence));
   }
 }
 
@@ -99,7 +94,7 @@ void Scheduler::Impl::add_embedding_slices(std::span<const PrefillCandidate> sli
   const uint32_t least = rows.empty() ? 1 : StepCost::prefill_slice_tokens_min;
   auto slice = slices.begin();
   for (ScheduledSequence* sequence : embedding) {
-    if (sequence == nullptr || !sequence->runnable()) continue;
+    if (sequence == nullptr || !takes_part(*sequence)) continue;
     const uint32_t count = std::min((slice++)->slice, embedding_batch_tokens_max - embedding_kv->batch_tokens());
     if (count == 0 || count < std::min(least, sequence->pending())) continue;
     const std::span<const int32_t> tokens(sequence->tokens.data() + sequence->kv_tokens, count);
@@ -110,17 +105,19 @@ void Scheduler::Impl::add_embedding_slices(std::span<const PrefillCandidate> sli
 
 Result<uint32_t> Scheduler::Impl::compute_embeddings() {
   if (embedding_rows.empty()) return 0;
+  const int64_t began_ns = monotonic_ns();
   if (auto decoded = embedding_kv->decode(); !decoded) {
     log().error("{}: {}; {} embeddings end", model->info().name, decoded.error().message, embedding_rows.size());
     for (const EmbeddingRow& row : embedding_rows) end(*row.sequence, SequenceStatus::unavailable);
     return fail(std::move(decoded));
   }
   uint32_t tokens = 0;
+  for (const EmbeddingRow& row : embedding_rows) tokens += row.tokens;
+  const double token_service = step_cost.service(monotonic_ns() - began_ns, tokens) / tokens;
   for (const EmbeddingRow& row : embedding_rows) {
     pool_rows(row);
     row.sequence->kv_tokens += row.tokens;
-    row.sequence->flow->charge_input(row.tokens);
-    tokens += row.tokens;
+    row.sequence->flow->charge(token_service * row.tokens);
     if (row.sequence->pending() == 0) finish_embedding(*row.sequence);
   }
   return tokens;

@@ -40,7 +40,7 @@ void FlowTable::begin_busy(Flow& flow) {
         std::min_element(busy_.begin(), busy_.end(), [](const Flow* a, const Flow* b) { return a->counter < b->counter; });
     floor_ = std::max(floor_, (*smallest)->counter);
   }
-  flow.counter = std::max(flow.counter, floor_ - returning_credit);
+  flow.counter = std::max(flow.counter, busy_.empty() ? floor_ : floor_ - returning_credit);
   busy_.push_back(&flow);
 }
 
@@ -58,6 +58,14 @@ bool FlowTable::is_over_served(const Flow& flow) const noexcept {
   const int64_t now = monotonic_ns();
   return std::any_of(recent_.begin(), recent_.end(),
                      [&](const Recent& one) { return one.until_ns > now && one.id != flow.id && one.counter < most; });
+}
+
+bool FlowTable::would_be_over_served(const Flow& running, FlowId id) const noexcept {
+  if (id == running.id) return false;
+  const auto found = flows_.find(id);
+  const double lifted = std::max(floor_, running.counter) - returning_credit;
+  const double counter = found == flows_.end() ? lifted : std::max(found->second.counter, lifted);
+  return counter < running.counter - over_served_service;
 }
 
 void FlowTable::erase_if_unused(Flow& flow) {

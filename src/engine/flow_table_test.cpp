@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/prefill_plan.h"
+#include "engine/step_cost.h"
 
 namespace realm::engine {
 namespace {
@@ -12,7 +13,7 @@ TEST(FlowTable, AFloodIsOverServedBesideAFlowThatHadLess) {
   Flow& flood = flows.open(1);
   Flow& victim = flows.open(2);
   flows.begin_busy(flood);
-  flood.charge_input(100'000);
+  flood.charge(100'000);
   EXPECT_FALSE(flows.is_over_served(flood)) << "it is alone";
   flows.begin_busy(victim);
   EXPECT_TRUE(flows.is_over_served(flood));
@@ -24,11 +25,11 @@ TEST(FlowTable, AFlowThatOnlyPausesIsStillCounted) {
   FlowTable flows;
   Flow& flood = flows.open(1);
   flows.begin_busy(flood);
-  flood.charge_input(100'000);
+  flood.charge(100'000);
   {
     Flow& victim = flows.open(2);
     flows.begin_busy(victim);
-    victim.charge_output(10);
+    victim.charge(10);
     flows.end_busy(victim);
     flows.close(victim);
   }
@@ -40,30 +41,49 @@ TEST(FlowTable, WeightsScaleWhatIsCounted) {
   flows.set_weight(1, 3);
   Flow& heavy = flows.open(1);
   Flow& light = flows.open(2);
-  heavy.charge_output(300);
-  light.charge_output(100);
+  heavy.charge(300);
+  light.charge(100);
   EXPECT_DOUBLE_EQ(heavy.counter, light.counter);
 }
 
-TEST(PrefillPlan, OverServedPromptsGetATokenWhileOthersWantTheBudget) {
-  std::vector<PrefillCandidate> candidates = {{.remaining = 1'000, .flow_counter = 0, .flow = 1, .over_served = true},
-                                              {.remaining = 50, .flow_counter = 9, .flow = 2}};
-  plan_prefill(candidates, 512);
-  EXPECT_EQ(candidates[0].slice, 1u);
-  EXPECT_EQ(candidates[1].slice, 50u);
-  candidates.pop_back();
-  plan_prefill(candidates, 512);
-  EXPECT_EQ(candidates[0].slice, 512u);
+TEST(FlowTable, ANewcomerCountsAsLessServedThanAFloodAndNotThanItself) {
+  FlowTable flows;
+  Flow& flood = flows.open(1);
+  flows.begin_busy(flood);
+  flood.charge(100'000);
+  EXPECT_TRUE(flows.would_be_over_served(flood, 2)) << "never seen before";
+  EXPECT_FALSE(flows.would_be_over_served(flood, 1));
+  Flow& heavier = flows.open(3);
+  flows.begin_busy(heavier);
+  heavier.charge(200'000);
+  flows.end_busy(heavier);
+  EXPECT_FALSE(flows.would_be_over_served(flood, 3)) << "it has had more";
 }
 
-TEST(StepCost, ASharedBudgetTakesItsShareOfTheTime) {
+TEST(PrefillPlan, TheLeastServedFlowHasTheBudgetAndEverybodyAToken) {
+  std::vector<PrefillCandidate> candidates = {{.remaining = 1'000, .flow_counter = 10, .flow = 1},
+                                              {.remaining = 50, .flow_counter = 9, .flow = 2}};
+  plan_prefill(candidates, 40);
+  EXPECT_EQ(candidates[0].slice, 1u);
+  EXPECT_EQ(candidates[1].slice, 39u);
+  plan_prefill(candidates, 512);
+  EXPECT_EQ(candidates[0].slice, 462u);
+  EXPECT_EQ(candidates[1].slice, 50u);
+}
+
+TEST(StepCost, SlicesAreWhatFitsIntoTheirTime) {
   StepCost cost;
-  EXPECT_EQ(cost.shared_budget(1, 512), 1u) << "before anything is known";
+  EXPECT_EQ(cost.aside_tokens_within(1e9, 512), 1u) << "before anything is known";
+  EXPECT_EQ(cost.prefill_budget(1, 200'000'000, 512), 512u);
+  EXPECT_EQ(cost.service(1'000'000, 7), 7);
   cost.observe(1, 0, 10'000'000);
-  cost.observe(1, 4, 18'000'000);  // 2 ms a token
-  EXPECT_EQ(cost.shared_budget(1, 512), 5u);
-  EXPECT_EQ(cost.shared_budget(0.1, 512), 1u);
-  EXPECT_EQ(cost.shared_budget(100, 64), 64u);
+  cost.observe(0, 100, 200'000'000);  // 2 ms a token
+  EXPECT_EQ(cost.prefill_budget(1, 110'000'000, 512), 50u);
+  EXPECT_EQ(cost.service(6'000'000, 7), 3);
+  cost.observe_aside(4, 40'000'000);
+  EXPECT_EQ(cost.aside_tokens_within(30'000'000, 512), 3u);
+  EXPECT_EQ(cost.aside_tokens_within(1'000'000, 512), 1u);
+  EXPECT_EQ(cost.aside_tokens_within(1e12, 64), 64u);
 }
 
 }  // namespace

@@ -82,7 +82,13 @@ int32_t KvContext::add(uint32_t stream, uint32_t position, std::span<const int32
 
 uint32_t KvContext::batch_tokens() const noexcept { return static_cast<uint32_t>(batch_->tokens.size()); }
 
-Result<void> KvContext::decode() {
+void KvContext::set_interrupt(std::function<bool()> interrupt) {
+  interrupt_ = std::move(interrupt);
+  llama_set_abort_callback(
+      context_, [](void* self) { return static_cast<KvContext*>(self)->interrupt_(); }, this);
+}
+
+Result<bool> KvContext::decode() {
   Batch& batch = *batch_;
   const auto count = batch.tokens.size();
   batch.sequence_counts.assign(count, 1);
@@ -102,7 +108,8 @@ Result<void> KvContext::decode() {
   } catch (const std::exception& e) {
     return fail(ErrorCode::unavailable, std::string("the backend failed on a batch: ") + e.what());
   }
-  if (status == 0) return {};
+  if (status == 0) return true;
+  if (status == 2) return false;
   return fail(ErrorCode::unavailable, "the backend failed on a batch of " + std::to_string(count) + " tokens: " + take_last_native_error());
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -38,8 +39,11 @@ class KvContext {
   // Adds tokens at `position` of `stream`; returns the batch index of the last one. `logits`: of that last one.
   int32_t add(uint32_t stream, uint32_t position, std::span<const int32_t> tokens, bool logits);
   uint32_t batch_tokens() const noexcept;
-  // Computes the batch. After a failure the streams of the batch hold nothing that can be relied on.
-  Result<void> decode();
+  // Computes the batch. False: it was interrupted, and part of it may be in the streams. After a failure the streams of the batch hold
+  // nothing that can be relied on.
+  Result<bool> decode();
+  // Asked between two operations of a decode on the CPU, on the same thread: true ends it.
+  void set_interrupt(std::function<bool()> interrupt);
   std::span<const float> logits(int32_t batch_index) const;
   std::span<const float> embedding(int32_t batch_index) const;  // as logits(), in a context made for it
 
@@ -62,6 +66,7 @@ class KvContext {
   std::unique_ptr<Batch> batch_;
   uint32_t vocabulary_tokens_ = 0;
   bool embeddings_ = false;
+  std::function<bool()> interrupt_;
 };
 
 }  // namespace realm::engine

@@ -110,6 +110,7 @@ Scheduler::Impl::Impl(std::shared_ptr<Model> a_model, std::shared_ptr<ComputePoo
   stats.kv_bytes_per_token = kv->bytes_per_token();
   stats.kv_tokens_capacity = kv_tokens_capacity;
   published = stats;
+  kv->set_interrupt([this] { return must_interrupt(); });
   thread = std::thread([this] { run(); });
 }
 
@@ -128,6 +129,8 @@ void Scheduler::Impl::run() {
     make_dense();
     admit_waiting();
     make_dense();
+    choose_turn();
+    order_slots();
     worked = step();
     release_idle_pages();
     publish_stats();

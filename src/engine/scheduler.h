@@ -29,6 +29,7 @@ struct SchedulerOptions {
   uint64_t saved_bytes_max = 1ull << 30;  // saved KV of idle sequences, and of ended ones as prefixes for later
   uint32_t sequences_open_max = 16'384;   // live handles, active or not
   uint32_t prefill_tokens_max = 512;      // of one step, all sequences together
+  uint32_t one_flow_tokens_max = 128;     // of a step of one flow's prompts alone: a newcomer waits for no longer
   uint32_t inter_token_target_ms = 200;   // prefill slices shrink to keep a step within it while others generate
 };
 
@@ -49,6 +50,7 @@ struct SchedulerStats {
   uint64_t redrawn_tokens = 0;  // drawn anew from a kept row
   uint64_t prefix_hit_tokens = 0;
   uint64_t slot_moves = 0;
+  uint64_t interrupted_steps = 0;  // of long prompts, for somebody who had less
   uint64_t parks = 0;
   uint64_t compute_ns = 0;  // inside the backend
   uint64_t sample_ns = 0;

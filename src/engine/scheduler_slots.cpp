@@ -5,9 +5,7 @@
 #include "engine/scheduler_state.h"
 
 namespace realm::engine {
-namespace {
 
-// True when `a` goes before `b` at admission.
 bool goes_first(const ScheduledSequence* a, const ScheduledSequence* b) {
   if (a->flow != b->flow && a->flow->counter != b->flow->counter) return a->flow->counter < b->flow->counter;
   const auto priority_a = a->shared->options.priority;
@@ -15,8 +13,6 @@ bool goes_first(const ScheduledSequence* a, const ScheduledSequence* b) {
   if (a->flow == b->flow && priority_a != priority_b) return priority_a > priority_b;
   return a->arrival < b->arrival;
 }
-
-}  // namespace
 
 void Scheduler::Impl::update_queue(ScheduledSequence& sequence) {
   const bool runnable = sequence.runnable();
@@ -190,6 +186,22 @@ void Scheduler::Impl::make_dense() {
     move_down(static_cast<uint32_t>(slots.size() - 1), slot);
     slots.pop_back();
   }
+}
+
+void Scheduler::Impl::swap_slots(uint32_t a, uint32_t b) {
+  SavedState states[2];
+  for (const uint32_t slot : {a, b}) {
+    if (slots[slot]->kv_tokens > 0) states[slot == b] = kv->save(slot, move_store);
+    kv->clear(slot);
+  }
+  std::swap(slots[a], slots[b]);
+  for (const uint32_t slot : {a, b}) {
+    ScheduledSequence& sequence = *slots[slot];
+    sequence.slot = slot;
+    const SavedState& state = states[slot == a];  // it came from the other one
+    if (sequence.kv_tokens > 0 && (!state || !kv->restore(slot, state.bytes()))) sequence.kv_tokens = 0;
+  }
+  stats.slot_moves += 2;
 }
 
 void Scheduler::Impl::move_down(uint32_t from, uint32_t to) {

@@ -17,6 +17,7 @@
 #include "engine/scheduler.h"
 #include "engine/shared_sequence.h"
 #include "engine/state_store.h"
+#include "engine/step_cost.h"
 
 namespace realm::engine {
 
@@ -44,6 +45,7 @@ struct ScheduledSequence {
   bool at_end = false;        // halted, and the owner is likely to close
   bool busy = false;          // counted as busy in its flow
   bool waiting = false;       // in the admission queue
+  bool aside = false;         // a prompt of an over-served flow, in steps of its own; set by choose_turn
   int64_t waiting_since_ns = 0;
   int64_t admitted_ns = 0;
   int64_t first_token_ns = 0;
@@ -53,6 +55,9 @@ struct ScheduledSequence {
   bool prefills() const noexcept { return runnable() && pending() > 1; }
   uint32_t pending() const noexcept { return static_cast<uint32_t>(tokens.size()) - kv_tokens; }
 };
+
+// True when `a` goes before `b`.
+bool goes_first(const ScheduledSequence* a, const ScheduledSequence* b);
 
 struct Scheduler::Impl {
   Impl(std::shared_ptr<Model> model, std::shared_ptr<ComputePool> pool, const SchedulerOptions& options, std::unique_ptr<KvContext> kv);
@@ -84,7 +89,20 @@ struct Scheduler::Impl {
   void move_down(uint32_t from, uint32_t to);
   void roll_back_kv(ScheduledSequence& sequence, uint32_t length);
   void release_idle_pages();
+  void swap_slots(uint32_t a, uint32_t b);
   void expire_waiting();
+
+  // -- turns.cpp: whose step it is
+  void choose_turn();
+  void order_slots();
+  uint32_t aside_budget() const;
+  double credit_ns_max() const { return options.inter_token_target_ms * 1e6; }
+  void settle_turn(uint32_t tokens, int64_t ns);
+  bool takes_part(const ScheduledSequence& one) const { return aside_turn != nullptr ? &one == aside_turn : one.runnable() && !one.aside; }
+  bool must_interrupt();
+  const Flow* flow_to_interrupt() const;
+  void undo_rows();
+  static PrefillCandidate prefill_candidate(const ScheduledSequence& sequence);
 
   // -- embedding_batch.cpp: sequences that want a vector
   struct EmbeddingRow {
@@ -107,6 +125,7 @@ struct Scheduler::Impl {
   void build_batch();
   uint32_t prefill_budget(uint32_t generating) const;
   void sample_rows();
+  void take_rows(int64_t ns);
   int32_t draw(const ScheduledSequence& sequence, std::span<const float> logits) const;  // any thread
   void draw_anew(ScheduledSequence& sequence, const KeptRow& row);
   void accept(ScheduledSequence& sequence, int32_t token, std::shared_ptr<const KeptRow> row);
@@ -139,13 +158,18 @@ struct Scheduler::Impl {
   struct Row {
     ScheduledSequence* sequence;
     uint32_t tokens;
+    bool generating;      // its one token was drawn by us
     int32_t batch_index;  // of the row's logits, -1: none wanted
     int32_t drawn;
     std::shared_ptr<const KeptRow> kept;  // of a judged sequence
   };
   std::vector<Row> rows;
   std::vector<PrefillCandidate> prefill;
-  std::vector<uint32_t> sampled_rows;
+  ScheduledSequence* aside_turn = nullptr;  // the step is this one's alone; null: of all that are not set aside
+  bool others_run = false;                  // some that are not set aside are runnable
+  double aside_credit_ns = 0;               // of computing that is due to those set aside
+  const Flow* interruptible = nullptr;      // during a step that a newcomer may end
+  int64_t interrupted_ns = INT64_MIN / 2;
 
   // Shared with any thread.
   std::atomic<uint32_t> open_count{0};

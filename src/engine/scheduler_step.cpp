@@ -9,8 +9,7 @@
 namespace realm::engine {
 namespace {
 
-constexpr uint32_t pause_slice_tokens = 8;  // of a prompt that computes while a less served flow pauses
-constexpr double over_served_share = 0.75;  // of the time that is due to it; the rest is what a step costs beyond its tokens
+constexpr double output_token_weight = 2;  // of a step's time, against an input token: VTC
 
 }  // namespace
 
@@ -18,15 +17,23 @@ bool Scheduler::Impl::step() {
   const int64_t began_ns = monotonic_ns();
   build_batch();
   if (rows.empty() && embedding_rows.empty()) return false;
-  uint32_t decode_tokens = 0;
-  uint32_t prefill_tokens = 0;
+  uint32_t embedded_tokens = 0;
+  int64_t embedding_ns = 0;
   {
     const auto turn = pool->acquire();
     const int64_t turn_ns = monotonic_ns();
-    if (auto embedded = compute_embeddings()) prefill_tokens = *embedded;
+    if (auto embedded = compute_embeddings()) embedded_tokens = *embedded;
+    embedding_ns = monotonic_ns() - turn_ns;
     if (!rows.empty()) {
-      if (auto decoded = kv->decode(); !decoded) {
+      interruptible = flow_to_interrupt();
+      auto decoded = kv->decode();
+      interruptible = nullptr;
+      if (!decoded) {
         fail_batch(decoded.error());
+        return true;
+      }
+      if (!*decoded) {
+        undo_rows();
         return true;
       }
     }
@@ -35,23 +42,32 @@ bool Scheduler::Impl::step() {
     sample_rows();
     stats.sample_ns += static_cast<uint64_t>(monotonic_ns() - computed_ns);
   }
-  for (Row& row : rows) {
-    ScheduledSequence& sequence = *row.sequence;
-    const bool generating = row.tokens == 1 && sequence.kv_tokens >= sequence.generation_start;
-    sequence.kv_tokens += row.tokens;
-    generating ? ++decode_tokens : prefill_tokens += row.tokens;
-    if (!generating) sequence.flow->charge_input(row.tokens);
-    if (row.drawn < 0) continue;
-    sequence.flow->charge_output(1);
-    accept(sequence, row.drawn, row.kept);
-  }
-  const int64_t ended_ns = monotonic_ns();
-  step_cost.observe(decode_tokens, prefill_tokens, ended_ns - began_ns);
+  const int64_t step_ns = monotonic_ns() - began_ns;
+  take_rows(step_ns - embedding_ns);
+  uint32_t decode_tokens = 0;
+  uint32_t prefill_tokens = embedded_tokens;
+  for (const Row& row : rows) (row.generating ? decode_tokens : prefill_tokens) += row.tokens;
+  if (aside_turn == nullptr) step_cost.observe(decode_tokens, prefill_tokens, step_ns);
+  settle_turn(decode_tokens + prefill_tokens, step_ns);
   ++stats.steps;
   stats.decode_tokens += decode_tokens;
   stats.prefill_tokens += prefill_tokens;
-  stats.step_ns += static_cast<uint64_t>(ended_ns - began_ns);
+  stats.step_ns += static_cast<uint64_t>(step_ns);
   return true;
+}
+
+// Charges the rows' flows for the time and hands the drawn tokens out.
+void Scheduler::Impl::take_rows(int64_t ns) {
+  const auto weight_of = [](const Row& row) { return row.tokens * (row.generating ? output_token_weight : 1); };
+  double weight = 0;
+  for (const Row& row : rows) weight += weight_of(row);
+  const double service = step_cost.service(ns, weight) / std::max(weight, 1.0);
+  for (Row& row : rows) {
+    ScheduledSequence& sequence = *row.sequence;
+    sequence.kv_tokens += row.tokens;
+    sequence.flow->charge(service * weight_of(row));
+    if (row.drawn >= 0) accept(sequence, row.drawn, row.kept);
+  }
 }
 
 void Scheduler::Impl::build_batch() {
@@ -60,18 +76,13 @@ void Scheduler::Impl::build_batch() {
   kv->begin_batch();
   uint32_t generating = 0;
   for (ScheduledSequence* sequence : slots) {
-    if (!sequence->runnable()) continue;
+    if (!takes_part(*sequence)) continue;
     // Logits of the last token are needed anew, after a rejection or a change of the sampler.
     if (sequence->pending() == 0) roll_back_kv(*sequence, sequence->kv_tokens - 1);
     if (sequence->pending() == 1) {
       ++generating;
     } else {
-      prefill.push_back({.remaining = sequence->pending(),
-                         .flow_counter = sequence->flow->counter,
-                         .priority = static_cast<uint8_t>(sequence->shared->options.priority),
-                         .arrival = sequence->arrival,
-                         .flow = sequence->flow->id,
-                         .over_served = flows.is_over_served(*sequence->flow)});
+      prefill.push_back(prefill_candidate(*sequence));
     }
   }
   const size_t prompts = prefill.size();
@@ -79,36 +90,27 @@ void Scheduler::Impl::build_batch() {
   plan_prefill(prefill, prefill_budget(generating));
   auto next_slice = prefill.begin();
   for (ScheduledSequence* sequence : slots) {
-    if (!sequence->runnable()) continue;
+    if (!takes_part(*sequence)) continue;
+    const bool generates = sequence->pending() == 1 && sequence->kv_tokens >= sequence->generation_start;
     const uint32_t count = sequence->pending() == 1 ? 1 : (next_slice++)->slice;
     const bool last = count == sequence->pending();
     const std::span<const int32_t> tokens(sequence->tokens.data() + sequence->kv_tokens, count);
     const int32_t index = kv->add(sequence->slot, sequence->kv_tokens, tokens, last);
-    rows.push_back({sequence, count, last ? index : -1, -1, nullptr});
+    rows.push_back({sequence, count, generates, last ? index : -1, -1, nullptr});
   }
   add_embedding_slices(std::span(prefill).subspan(prompts));
 }
 
-// Usually what keeps the step within the inter-token target. When only over-served flows have prompts, what gives them their share of
-// the time beside the flows that are generating.
+// What keeps the step within the inter-token target while somebody generates. Of one flow alone it does not depend on any clock, so that
+// the same prompt is computed in the same slices.
 uint32_t Scheduler::Impl::prefill_budget(uint32_t generating) const {
-  const bool all_over_served =
-      !prefill.empty() && std::all_of(prefill.begin(), prefill.end(), [](const auto& one) { return one.over_served; });
-  // Nobody else generates, but somebody did a moment ago and will find this step still running.
-  if (generating == 0 && all_over_served) return static_cast<uint32_t>(prefill.size()) + pause_slice_tokens;
-  if (!all_over_served) {
-    return step_cost.prefill_budget(generating, int64_t{options.inter_token_target_ms} * 1'000'000, options.prefill_tokens_max);
+  if (aside_turn != nullptr) return aside_budget();
+  const auto target_ns = int64_t{options.inter_token_target_ms} * 1'000'000;
+  const auto other = [this](const PrefillCandidate& one) { return one.flow != prefill.front().flow; };
+  if (generating == 0 && !prefill.empty() && std::none_of(prefill.begin(), prefill.end(), other)) {
+    return std::min(options.one_flow_tokens_max, options.prefill_tokens_max);
   }
-  double prefilling_weight = 0;
-  double generating_weight = 0;
-  std::vector<const Flow*> seen;
-  for (const ScheduledSequence* sequence : slots) {
-    if (!sequence->runnable() || std::find(seen.begin(), seen.end(), sequence->flow) != seen.end()) continue;
-    seen.push_back(sequence->flow);
-    (flows.is_over_served(*sequence->flow) ? prefilling_weight : generating_weight) += sequence->flow->weight;
-  }
-  const double share = generating_weight > 0 ? prefilling_weight / generating_weight : 1;
-  return static_cast<uint32_t>(prefill.size()) - 1 + step_cost.shared_budget(over_served_share * share, options.prefill_tokens_max);
+  return step_cost.prefill_budget(generating, target_ns, options.prefill_tokens_max);
 }
 
 void Scheduler::Impl::sample_rows() {
@@ -143,7 +145,6 @@ int32_t Scheduler::Impl::draw(const ScheduledSequence& sequence, std::span<const
 
 void Scheduler::Impl::draw_anew(ScheduledSequence& sequence, const KeptRow& row) {
   ++stats.redrawn_tokens;
-  sequence.flow->charge_output(1);
   accept(sequence, draw(sequence, row.logits()), nullptr);
 }
 

@@ -70,6 +70,12 @@ class SchedulerTest : public ::testing::Test {
   static inline std::shared_ptr<Model> model_;
 };
 
+std::string long_text(const std::string& word) {
+  std::string text = "Once upon a time";
+  for (int i = 0; i < 60; ++i) text += ", there were " + std::to_string(i * 7) + " " + word;
+  return text;
+}
+
 DecodePlan drawn(uint64_t seed) {
   DecodePlan plan;
   plan.sampler.temperature = 1;
@@ -80,10 +86,8 @@ DecodePlan drawn(uint64_t seed) {
 
 TEST_F(SchedulerTest, GreedyOutputEqualsThePlainLoop) {
   auto scheduler = start(options());
-  BareLoop bare(*model_, *pool_, 8, context_tokens, 256);
-  std::string long_text = "Once upon a time";
-  for (int i = 0; i < 60; ++i) long_text += ", there were " + std::to_string(i * 7) + " bridges";
-  for (const std::string& prompt : {std::string("The capital of France is"), std::string("def fibonacci(n):"), long_text}) {
+  BareLoop bare(*model_, *pool_, 8, context_tokens, options().one_flow_tokens_max);
+  for (const std::string& prompt : {std::string("The capital of France is"), std::string("def fibonacci(n):"), long_text("bridges")}) {
     const auto plain = bare.generate({tokens(prompt)}, 32);
     ASSERT_EQ(plain.size(), 1u);
     auto sequence = open(*scheduler, prompt);
@@ -377,6 +381,42 @@ TEST_F(SchedulerTest, TwoHundredFiftySixAreActiveAtOnce) {
   }
   for (auto& owner : owners) owner.join();
   EXPECT_EQ(most, 256u);
+}
+
+// Starts computing `prompt` and returns once a step of it is over.
+BlockingSequence flood(Scheduler& scheduler, const std::vector<int32_t>& prompt) {
+  BlockingSequence sequence(scheduler, {.flow = 1, .tokens_max = context_tokens});
+  EXPECT_EQ(sequence->append(prompt), SequenceStatus::ok);
+  int32_t token = 0;
+  sequence->next({&token, 1});
+  while (scheduler.stats().prefill_tokens == 0) std::this_thread::yield();
+  return sequence;
+}
+
+TEST_F(SchedulerTest, ANewcomerEndsTheStepOfALongPrompt) {
+  const auto prompt = tokens(long_text("bridges"));
+  const auto alone = open(*start(options()), "The capital of France is").take(8);
+  uint64_t interrupted = 0;
+  for (int round = 0; round < 5 && interrupted == 0; ++round) {  // it may come just between two steps
+    auto scheduler = start(options());
+    auto busy = flood(*scheduler, prompt);
+    EXPECT_EQ(open(*scheduler, "The capital of France is", 2).take(8), alone);
+    EXPECT_LT(scheduler->stats().prefill_tokens, prompt.size());
+    EXPECT_EQ(busy.take(8).size(), 8u) << "what was lost is computed again";
+    interrupted = scheduler->stats().interrupted_steps;
+  }
+  EXPECT_EQ(interrupted, 1u);
+}
+
+TEST_F(SchedulerTest, AFloodOfLongPromptsTakesItsShareOfTheTimeAndNoMore) {
+  auto scheduler = start(options());
+  std::vector<BlockingSequence> busy;
+  for (const char* word : {"bridges", "rivers", "clocks", "ships"}) busy.push_back(flood(*scheduler, tokens(long_text(word))));
+  const uint64_t before = scheduler->stats().prefill_tokens;
+  EXPECT_EQ(open(*scheduler, "The capital of France is", 2).take(40).size(), 40u);
+  // Forty tokens take as long as some hundred of prompts.
+  EXPECT_LT(scheduler->stats().prefill_tokens - before, 400u);
+  EXPECT_GT(scheduler->stats().prefill_tokens, before) << "the flood goes on";
 }
 
 // Random owners that take, reject, append, truncate and leave: nothing is lost, nothing leaks, nobody waits for ever.

@@ -12,6 +12,10 @@ bool Inbox::push(std::shared_ptr<SharedSequence> sequence) {
   {
     std::lock_guard lock(mutex_);
     if (stopping_.load(std::memory_order_relaxed)) return false;
+    if (sequence->wants && !sequence->closed) {
+      asking_.push_back(sequence->options.flow);
+      any_asking_.store(true, std::memory_order_release);
+    }
     waiting_.push_back(std::move(sequence));
   }
   arrived_.notify_one();
@@ -25,6 +29,8 @@ void Inbox::take(std::vector<std::shared_ptr<SharedSequence>>& into, int64_t dea
     arrived_.wait_for(lock, std::chrono::nanoseconds(std::max<int64_t>(deadline_ns - monotonic_ns(), 0)), ready);
   }
   into.swap(waiting_);
+  asking_.clear();
+  any_asking_.store(false, std::memory_order_relaxed);
 }
 
 void Inbox::stop() {

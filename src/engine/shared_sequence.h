@@ -2,6 +2,7 @@
 // stated something new. Internal to the engine.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -22,10 +23,13 @@ using TokenMask = std::vector<uint64_t>;
 // Holds each sequence at most once, so it is bounded by the number of open sequences. It outlives the scheduler while owners do.
 class Inbox {
  public:
-  // False once stopped: nobody would take it out any more.
+  // False once stopped: nobody would take it out any more. With the sequence's lock held.
   bool push(std::shared_ptr<SharedSequence> sequence);
   // Moves everything out. Waits until something is there or `deadline_ns` (monotonic, 0: do not wait) has passed.
   void take(std::vector<std::shared_ptr<SharedSequence>>& into, int64_t deadline_ns);
+  // Whether `wanted` holds of the flow of any sequence in it that wants tokens. Cheap when there is none.
+  template <class Predicate>
+  bool any_asks(Predicate&& wanted);
   void stop();  // wakes the scheduler for good
   bool stopping() const noexcept { return stopping_.load(std::memory_order_acquire); }
   // Memory of the logit rows that sequences keep.
@@ -36,6 +40,8 @@ class Inbox {
   std::condition_variable arrived_;
   std::vector<std::shared_ptr<SharedSequence>> waiting_;
   std::atomic<bool> stopping_{false};
+  std::vector<FlowId> asking_;  // flows of those in waiting_ that want tokens
+  std::atomic<bool> any_asking_{false};
   std::shared_ptr<std::atomic<uint64_t>> kept_row_bytes_ = std::make_shared<std::atomic<uint64_t>>(0);
 };
 
@@ -76,6 +82,13 @@ struct SharedSequence {
   SequenceStatus ended = SequenceStatus::ok;
   SequenceStats stats;
 };
+
+template <class Predicate>
+bool Inbox::any_asks(Predicate&& wanted) {
+  if (!any_asking_.load(std::memory_order_acquire)) return false;
+  std::lock_guard lock(mutex_);
+  return std::any_of(asking_.begin(), asking_.end(), wanted);
+}
 
 // Puts the sequence into its inbox unless it is there; ends it when the scheduler has stopped. Call with the lock held.
 void notify_scheduler(const std::shared_ptr<SharedSequence>& sequence);

@@ -149,6 +149,8 @@ constexpr ModelFamily model_families[] = {
      [](const auto& s) { return static_cast<double>(s.decode_tokens); }},
     {"realm_discarded_tokens_total", Type::counter, "Tokens computed ahead and thrown away",
      [](const auto& s) { return static_cast<double>(s.discarded_tokens); }},
+    {"realm_interrupted_steps_total", Type::counter, "Steps of a long prompt ended for a realm that had had less",
+     [](const auto& s) { return static_cast<double>(s.interrupted_steps); }},
     {"realm_parks_total", Type::counter, "Sequences taken out of the batch with their KV saved",
      [](const auto& s) { return static_cast<double>(s.parks); }},
     {"realm_compute_seconds_total", Type::counter, "Time inside the backend",

@@ -1,0 +1,34 @@
+// What steps of a model have cost on this machine, to plan the next one by. Scheduler thread only.
+#pragma once
+
+#include <cstdint>
+
+namespace realm::engine {
+
+class StepCost {
+ public:
+  // A step of `decode_tokens` sequences generating and `prefill_tokens` prompt tokens took `ns`.
+  void observe(uint32_t decode_tokens, uint32_t prefill_tokens, int64_t ns) noexcept;
+  // A step of `tokens` of one prompt that was set aside took `ns`.
+  void observe_aside(uint32_t tokens, int64_t ns) noexcept;
+
+  // Prompt tokens that fit beside `decode_tokens` within `target_ns`; between prefill_slice_tokens_min and `tokens_max`.
+  uint32_t prefill_budget(uint32_t decode_tokens, int64_t target_ns, uint32_t tokens_max) const noexcept;
+  // Tokens of a prompt that was set aside that take `ns`; between 1 and `tokens_max`.
+  uint32_t aside_tokens_within(double ns, uint32_t tokens_max) const noexcept;
+
+  double decode_step_ns() const noexcept { return decode_step_ns_; }
+  double aside_token_ns() const noexcept { return aside_token_ns_; }
+  // The service that `ns` of computing are, in prompt tokens that could have been computed instead; `tokens` before anything is known.
+  double service(int64_t ns, double tokens) const noexcept;
+
+  static constexpr uint32_t prefill_slice_tokens_min = 16;
+
+ private:
+  // Exponential averages; 0 until first seen.
+  double decode_step_ns_ = 0;
+  double prefill_token_ns_ = 0;
+  double aside_token_ns_ = 0;  // small slices at long contexts: several times the other
+};
+
+}  // namespace realm::engine

@@ -1,0 +1,127 @@
+// Whose step it is. Prompts of over-served flows are set aside: they get steps of their own, for the share of the time that is due to
+// them, beside those of everybody else. In one step with others they would cost more: llama.cpp computes attention of all its rows over
+// the longest of them, and a slice is a second pass over the weights there too.
+#include <algorithm>
+
+#include "base/clock.h"
+#include "engine/scheduler_state.h"
+
+namespace realm::engine {
+namespace {
+
+constexpr double aside_share = 0.9;   // of the time that is due to them by weight: what others lose by switching is not theirs
+constexpr double aside_stall = 2;     // steps of the generating sequences that one step aside may take
+constexpr double pause_stall = 4;     // the same while those only pause: they will find it running when they come back
+constexpr int64_t interrupt_pause_ns = pause_ns_max;
+constexpr uint32_t interruptible_tokens_min = 32;  // smaller steps are over before anybody minds
+
+}  // namespace
+
+PrefillCandidate Scheduler::Impl::prefill_candidate(const ScheduledSequence& sequence) {
+  return {.remaining = sequence.pending(),
+          .flow_counter = sequence.flow->counter,
+          .priority = static_cast<uint8_t>(sequence.shared->options.priority),
+          .arrival = sequence.arrival,
+          .flow = sequence.flow->id};
+}
+
+void Scheduler::Impl::choose_turn() {
+  aside_turn = nullptr;
+  others_run = false;
+  ScheduledSequence* first = nullptr;
+  bool others_wait = false;  // for their first token
+  const auto look_at = [&](ScheduledSequence* sequence) {
+    if (sequence == nullptr) return;
+    const bool prompt = sequence->prefills() || (sequence->embeds() && sequence->runnable());
+    sequence->aside = prompt && flows.is_over_served(*sequence->flow);
+    if (!sequence->aside) {
+      others_run = others_run || sequence->runnable();
+      others_wait = others_wait || prompt;
+    } else if (first == nullptr || goes_first(sequence, first)) {
+      first = sequence;
+    }
+  };
+  for (ScheduledSequence* sequence : slots) look_at(sequence);
+  for (ScheduledSequence* sequence : embedding) look_at(sequence);
+  if (first == nullptr) aside_credit_ns = 0;
+  if (first == nullptr) return;
+  // What is due to them can wait for others' prompts, but not for ever.
+  const double enough_ns = others_wait ? credit_ns_max() : step_cost.aside_token_ns();
+  if (!others_run || aside_credit_ns > enough_ns) aside_turn = first;
+}
+
+// Those set aside must not lie between the others, where they would be gaps in the range of the others' step.
+void Scheduler::Impl::order_slots() {
+  const auto is_other = [](const ScheduledSequence* one) { return one->runnable() && !one->aside; };
+  const auto first = std::find_if(slots.begin(), slots.end(), is_other);
+  for (auto gap = first; gap != slots.end(); ++gap) {
+    if (!(*gap)->aside) continue;
+    const auto last = std::find_if(slots.rbegin(), slots.rend(), is_other).base() - 1;
+    if (gap > last) return;
+    swap_slots(static_cast<uint32_t>(gap - slots.begin()), static_cast<uint32_t>(last - slots.begin()));
+  }
+}
+
+uint32_t Scheduler::Impl::aside_budget() const {
+  const double stall_ns = step_cost.decode_step_ns() * (others_run ? aside_stall : pause_stall);
+  return step_cost.aside_tokens_within(others_run ? std::min(stall_ns, aside_credit_ns) : stall_ns, options.prefill_tokens_max);
+}
+
+// What a step that took `ns` adds to the time that is due to those set aside, or takes from it.
+void Scheduler::Impl::settle_turn(uint32_t tokens, int64_t ns) {
+  const auto took = static_cast<double>(ns);
+  const double most = credit_ns_max();
+  if (aside_turn != nullptr) {
+    step_cost.observe_aside(tokens, ns);
+    if (others_run) aside_credit_ns = std::max(aside_credit_ns - took, -most);
+    return;
+  }
+  double weight_aside = 0;
+  double weight_others = 0;
+  std::vector<const Flow*> seen;
+  const auto look_at = [&](const ScheduledSequence* sequence, bool aside) {
+    if (sequence == nullptr || !sequence->runnable() || sequence->aside != aside) return;
+    if (std::find(seen.begin(), seen.end(), sequence->flow) != seen.end()) return;
+    seen.push_back(sequence->flow);
+    (aside ? weight_aside : weight_others) += sequence->flow->weight;
+  };
+  for (const bool aside : {true, false}) {
+    for (const ScheduledSequence* sequence : slots) look_at(sequence, aside);
+    for (const ScheduledSequence* sequence : embedding) look_at(sequence, aside);
+    if (aside && weight_aside == 0) return;
+  }
+  const double share = weight_others > 0 ? aside_share * weight_aside / weight_others : 1;
+  aside_credit_ns = std::min(aside_credit_ns + took * share, most);
+}
+
+// A long step of one flow's prompts ends when somebody comes who has had less: what it computed is lost, so at most once in a while.
+// Asked by the backend between two operations, on the scheduler's thread.
+bool Scheduler::Impl::must_interrupt() {
+  if (interruptible == nullptr) return false;
+  if (!inbox->any_asks([this](FlowId id) { return flows.would_be_over_served(*interruptible, id); })) return false;
+  const int64_t now = monotonic_ns();
+  if (now - interrupted_ns < interrupt_pause_ns) return false;
+  interrupted_ns = now;
+  return true;
+}
+
+// The flow of all rows when there are many and nobody generates.
+const Flow* Scheduler::Impl::flow_to_interrupt() const {
+  if (rows.empty() || !embedding_rows.empty()) return nullptr;
+  uint32_t tokens = 0;
+  for (const Row& row : rows) {
+    if (row.generating || row.sequence->flow != rows.front().sequence->flow) return nullptr;
+    tokens += row.tokens;
+  }
+  return tokens >= interruptible_tokens_min ? rows.front().sequence->flow : nullptr;
+}
+
+// After an interruption: the streams hold what they held before the step, as far as the model can roll back.
+void Scheduler::Impl::undo_rows() {
+  ++stats.interrupted_steps;
+  for (const Row& row : rows) {
+    if (!kv->truncate(row.sequence->slot, row.sequence->kv_tokens)) row.sequence->kv_tokens = 0;
+  }
+}
+
+}  // namespace realm::engine
