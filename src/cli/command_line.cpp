@@ -16,6 +16,7 @@
 #include "cli/terminal.h"
 #include "cli/version.h"
 #include "models/validate_child.h"
+#include "sandbox/compile_child.h"
 
 namespace realm::cli {
 namespace {
@@ -148,6 +149,8 @@ int run(RunOptions& options, Interrupts& interrupts) {
 int parse_and_run(int argc, char** argv) {
   if (argc == 3 && std::string_view(argv[1]) == realm::models::validation_argument)
     return realm::models::run_validation_child(std::atoi(argv[2]));
+  if (argc == 3 && std::string_view(argv[1]) == realm::sandbox::compilation_argument)
+    return realm::sandbox::run_compilation_child(std::atoi(argv[2]));
   CLI::App app("Realm: many customers' language model work on one machine, each sealed in WebAssembly.", "realm");
   app.set_version_flag("--version", std::string("realm ") + version);
   app.require_subcommand(1);

@@ -40,7 +40,7 @@ Result<std::vector<uint8_t>> read_program(const std::filesystem::path& file) {
 
 // A program states the ABI version it was built for by exporting a function of that name.
 Result<void> check_abi_version(const sandbox::Program& program, const std::filesystem::path& file) {
-  for (const std::string& name : program.exported_functions()) {
+  for (const std::string& name : program.shape().exported_functions) {
     if (name == abi_marker) return {};
     if (name.starts_with(abi_marker_stem)) {
       return fail(ErrorCode::unsupported, "program " + file.string() + ": built for program ABI version " +
