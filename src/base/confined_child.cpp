@@ -90,10 +90,13 @@ bool allow(scmp_filter_ctx filter, const Confinement& confinement) {
                                      : seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)) == 0);
   }
   if (!confinement.compiles) return ok;
-  for (const int call : {SCMP_SYS(sched_yield), SCMP_SYS(getrandom), SCMP_SYS(rt_sigprocmask), SCMP_SYS(gettid), SCMP_SYS(getpid),
-                         SCMP_SYS(sigaltstack), SCMP_SYS(sched_getaffinity)}) {
+  // The second line is what a thread does that has just been started, the rest what it does later.
+  for (const int call :
+       {SCMP_SYS(sched_yield), SCMP_SYS(getrandom), SCMP_SYS(gettid), SCMP_SYS(getpid),  //
+        SCMP_SYS(rseq), SCMP_SYS(set_robust_list), SCMP_SYS(rt_sigprocmask), SCMP_SYS(sigaltstack), SCMP_SYS(sched_getaffinity)}) {
     ok = ok && seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 0) == 0;
   }
+  ok = ok && seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME)) == 0;
   // The C library looks for a setting of the system when it gives memory of a thread back, and does without.
   ok = ok && seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(openat), 0) == 0;
   // abort(), when memory is used up.

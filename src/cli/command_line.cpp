@@ -167,6 +167,7 @@ int parse_and_run(int argc, char** argv) {
   const CLI::App* realms = add_realms(app, admin);
   const CLI::App* keys = add_keys(app, admin);
   const CLI::App* models = add_models(app, admin);
+  const CLI::App* programs = add_programs(app, admin);
   const CLI::App* usage = add_usage(app, admin);
   PullSettings pull_settings;
   const CLI::App* pull = add_pull(app, pull_settings);
@@ -186,6 +187,7 @@ int parse_and_run(int argc, char** argv) {
   if (realms->parsed()) return run_realms_command(admin);
   if (keys->parsed()) return run_keys_command(admin);
   if (models->parsed()) return run_models_command(admin);
+  if (programs->parsed()) return run_programs_command(admin);
   if (usage->parsed()) return run_usage_command(admin);
   Interrupts interrupts;
   if (pull->parsed()) return run_pull(pull_settings, interrupts);
