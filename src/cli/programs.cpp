@@ -128,7 +128,7 @@ int push(const ProgramSettings& settings, Admin& admin, const Caller& caller) {
   if (!wasm) return report(wasm.error());
   const std::string name = settings.name.empty() ? std::filesystem::path(settings.file).stem().string() : settings.name;
   http::ApiCall call{.method = verb::put, .target = "/v1/programs/" + name, .body = std::move(*wasm), .timeout_s = push_timeout_s};
-  call.headers.emplace_back("Content-Type", "application/wasm");
+  call.headers.emplace_back("Content-Type", "application/octet-stream");
   if (!settings.manifest.empty()) {
     const auto text = read_file(settings.manifest);
     if (!text) return report(text.error());
