@@ -89,6 +89,7 @@ boost::asio::awaitable<Served> Front::serve(const Request& request, std::unique_
       const tenants::RealmPointer realm = admitted.call.realm;
       const boost::asio::any_io_executor executor = client.executor();
       response = co_await programs_.answer(request, realm, executor);
+      admitted.call.admission.settle(0);  // an upload counts as a request
       if (response.status == 422) metrics_.refused("program_refused");
     } else {
       response = answer(request, admitted);

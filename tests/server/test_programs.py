@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import socket
 import threading
 import time
 import urllib.error
@@ -268,6 +269,26 @@ def test_limits_of_a_realm(server, text):
     assert status == 507 and "program_stored_bytes_max" in body["error"]["message"]
     assert put(server, small, "../x", module)[0] == 404 and put(server, small, "a%20b", module)[0] == 422
     assert put(server, server.cli("keys", "create")["key"], "one", module)[0] == 403
+
+
+def test_an_upload_counts_as_a_request(server, text):
+    slow = server.key("slow", "--requests-per-minute", "2")
+    module = text(modules.saying("x"))
+    assert [put(server, slow, "one", module)[0] for _ in range(3)] == [201, 200, 429]
+
+
+def test_uploads_at_once_have_a_bound(server, acme):
+    """Two uploads that never end take the realm's places; other realms have theirs, and the places come back."""
+    host, port = server.url.removeprefix("http://").split(":")
+    head = f"PUT /v1/programs/x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {acme}\r\nContent-Length: 100\r\n\r\n".encode()
+    sockets = [socket.create_connection((host, int(port))) for _ in range(2)]
+    for one in sockets:
+        one.sendall(head)
+    server.wait_for(lambda: put(server, acme, "y", b"x")[0] == 429)
+    assert put(server, server.key("has-places"), "y", b"x")[0] == 422
+    for one in sockets:
+        one.close()
+    server.wait_for(lambda: put(server, acme, "y", b"x")[0] == 422)
 
 
 def test_without_a_realm_there_are_no_programs(start_server, text):
