@@ -3,12 +3,14 @@
 #include <boost/json.hpp>
 
 #include "cli/paths.h"
-#include "http/admin_client.h"
+#include "http/api_client.h"
 
 namespace realm::cli {
 namespace {
 
 namespace json = boost::json;
+
+}  // namespace
 
 Result<json::value> parse_answer(const http::Response& response) {
   boost::system::error_code error;
@@ -20,12 +22,13 @@ Result<json::value> parse_answer(const http::Response& response) {
               message != nullptr && message->is_string() ? std::string(message->as_string()) : "the server refused");
 }
 
-}  // namespace
-
 Admin::Admin(const std::string& data, bool as_json) : folder_(data.empty() ? data_folder() : std::filesystem::path(data)), json_(as_json) {}
 
 Result<json::value> Admin::call_server(const http::AdminCall& call) const {
-  auto response = http::call_admin(admin_socket(folder_), call);
+  http::ApiCall request{
+      .method = call.method, .target = "/admin/v1/" + call.path + (call.query.empty() ? "" : "?" + call.query), .body = call.body};
+  if (!call.body.empty()) request.headers.emplace_back("Content-Type", "application/json");
+  auto response = http::call_api({.socket = admin_socket(folder_)}, request);
   if (!response) return fail(std::move(response));
   return parse_answer(*response);
 }

@@ -16,6 +16,9 @@
 
 namespace realm::cli {
 
+// The JSON of an answer, or its error's message as an error.
+Result<boost::json::value> parse_answer(const http::Response& response);
+
 class Admin {
  public:
   Admin(const std::string& data, bool as_json);  // empty: data_folder()

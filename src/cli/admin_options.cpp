@@ -81,6 +81,38 @@ CLI::App* add_models(CLI::App& app, AdminSettings& settings) {
   return models;
 }
 
+CLI::App* add_programs(CLI::App& app, AdminSettings& settings) {
+  CLI::App* programs = app.add_subcommand("programs", "programs that realms bring: check, push, list, rm, run");
+  programs->require_subcommand(1);
+  programs->footer(
+      "Examples:\n"
+      "  realm programs check judge.wasm\n"
+      "  realm programs push judge.wasm --realm acme --manifest judge.json    as the operator, through the server's socket\n"
+      "  realm programs run judge --endpoint https://realm.example.com        as a customer, with $REALM_API_KEY");
+  ProgramSettings& program = settings.program;
+  CLI::App* check =
+      add_action(*programs, "check", "what a server would say of a module: imports, exports, problems; needs no server", settings);
+  CLI::App* push = add_action(*programs, "push", "upload a module; it is live when the command returns", settings);
+  CLI::App* list = add_action(*programs, "list", "programs and their versions", settings);
+  CLI::App* remove = add_action(*programs, "rm", "delete a program, or one version of it", settings);
+  CLI::App* run = add_action(*programs, "run", "run a program on what is piped in, and print its answer", settings);
+  for (CLI::App* action : {check, push}) action->add_option("file", program.file, "the .wasm module")->required();
+  for (CLI::App* action : {remove, run}) {
+    action->add_option("name", program.name, "its name")->required();
+    action->add_option("--version", program.version, "SHA-256 of a version (default: the live one; rm: all)");
+  }
+  push->add_option("--name", program.name,
+                   "what it is called (default: the file's name without .wasm); `default` answers all inference routes");
+  push->add_option("--manifest", program.manifest, "JSON file: what it may use")->check(CLI::ExistingFile);
+  run->add_option("--input", program.input, "file to send (default: standard input)")->check(CLI::ExistingFile);
+  for (CLI::App* action : {push, list, remove, run}) {
+    action->add_option("--realm", program.realm, "as the operator of the data folder's server: whose program; name or id");
+    action->add_option("--endpoint", program.endpoint, "address of a server (default: $REALM_ENDPOINT, else the data folder's socket)");
+    action->add_option("--api-key", program.api_key, "for --endpoint (default: $REALM_API_KEY)");
+  }
+  return programs;
+}
+
 CLI::App* add_usage(CLI::App& app, AdminSettings& settings) {
   CLI::App* usage = app.add_subcommand("usage", "what realms used, by model, key and UTC day");
   usage->add_option("realm", settings.realm.name, "name or id (default: all)");
@@ -154,6 +186,10 @@ void add_server_options(CLI::App& server, ServerSettings& settings) {
   server.add_option("--max-connections", limits.connections_max, "default 8192")->check(CLI::Range(1, 1'000'000));
   server.add_option("--header-bytes-max", limits.header_bytes_max, "default 16384; more: 431")->check(CLI::Range(1'024, 1 << 20));
   server.add_option("--body-bytes-max", limits.body_bytes_max, "default 4194304; more: 413")->check(CLI::Range(1'024, 64 << 20));
+  server.add_option("--uploads-max", limits.uploads_max, "programs being uploaded at once (default 16); more: 429")
+      ->check(CLI::Range(1, 10'000));
+  server.add_option("--uploads-of-realm-max", limits.uploads_of_realm_max, "of those, of one realm (default 2)")
+      ->check(CLI::Range(1, 10'000));
   server.add_option("--head-timeout-ms", limits.head_timeout_ms, "default 10000; longer: 408")->check(CLI::Range(1, 3'600'000));
   server.add_option("--body-timeout-ms", limits.body_timeout_ms, "default 30000; longer: 408")->check(CLI::Range(1, 3'600'000));
   server.add_option("--idle-timeout-ms", limits.idle_timeout_ms, "idle connections are closed (default 75000)")

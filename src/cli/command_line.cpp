@@ -16,6 +16,7 @@
 #include "cli/terminal.h"
 #include "cli/version.h"
 #include "models/validate_child.h"
+#include "sandbox/compile_child.h"
 
 namespace realm::cli {
 namespace {
@@ -148,6 +149,8 @@ int run(RunOptions& options, Interrupts& interrupts) {
 int parse_and_run(int argc, char** argv) {
   if (argc == 3 && std::string_view(argv[1]) == realm::models::validation_argument)
     return realm::models::run_validation_child(std::atoi(argv[2]));
+  if (argc == 3 && std::string_view(argv[1]) == realm::sandbox::compilation_argument)
+    return realm::sandbox::run_compilation_child(std::atoi(argv[2]));
   CLI::App app("Realm: many customers' language model work on one machine, each sealed in WebAssembly.", "realm");
   app.set_version_flag("--version", std::string("realm ") + version);
   app.require_subcommand(1);
@@ -164,6 +167,7 @@ int parse_and_run(int argc, char** argv) {
   const CLI::App* realms = add_realms(app, admin);
   const CLI::App* keys = add_keys(app, admin);
   const CLI::App* models = add_models(app, admin);
+  const CLI::App* programs = add_programs(app, admin);
   const CLI::App* usage = add_usage(app, admin);
   PullSettings pull_settings;
   const CLI::App* pull = add_pull(app, pull_settings);
@@ -183,6 +187,7 @@ int parse_and_run(int argc, char** argv) {
   if (realms->parsed()) return run_realms_command(admin);
   if (keys->parsed()) return run_keys_command(admin);
   if (models->parsed()) return run_models_command(admin);
+  if (programs->parsed()) return run_programs_command(admin);
   if (usage->parsed()) return run_usage_command(admin);
   Interrupts interrupts;
   if (pull->parsed()) return run_pull(pull_settings, interrupts);

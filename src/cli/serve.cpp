@@ -108,6 +108,8 @@ http::FrontOptions front_options(const ServerSettings& settings, bool loopback_o
   front.gate = {.loopback_only = loopback_only,
                 .anonymous = settings.anonymous,
                 .body_bytes_max = settings.limits.body_bytes_max,
+                .uploads_max = settings.limits.uploads_max,
+                .uploads_of_realm_max = settings.limits.uploads_of_realm_max,
                 .admin_hosts = settings.admin_hosts};
   front.realms_resident_max = settings.realms_max;
   front.cors_origins = settings.cors_origins;

@@ -3,10 +3,10 @@
 #include <boost/json.hpp>
 #include <charconv>
 #include <chrono>
-#include <map>
 #include <optional>
 
 #include "http/problem.h"
+#include "http/request_head.h"
 
 namespace realm::http {
 namespace {
@@ -220,17 +220,6 @@ Result<json::value> answer_revoke(Tenants& tenants, const std::string& id) {
   const auto key = tenants.revoke_key(id);
   if (!key) return std::unexpected(key.error());
   return shown(*key);
-}
-
-std::map<std::string, std::string, std::less<>> parse_query(std::string_view query) {
-  std::map<std::string, std::string, std::less<>> fields;
-  while (!query.empty()) {
-    const auto one = query.substr(0, query.find('&'));
-    query.remove_prefix(std::min(one.size() + 1, query.size()));
-    const size_t equals = std::min(one.find('='), one.size());
-    fields.emplace(one.substr(0, equals), one.substr(std::min(equals + 1, one.size())));
-  }
-  return fields;
 }
 
 Result<json::value> answer_usage(Tenants& tenants, const AdminCall& call) {

@@ -13,9 +13,11 @@ namespace realm::http {
 namespace {
 
 namespace json = boost::json;
+using boost::beast::http::verb;
 
 constexpr std::string_view admin_prefix = "/admin/v1/";
-constexpr const char* cors_headers = "authorization, content-type, x-api-key, x-request-id, anthropic-version, openai-organization";
+constexpr const char* cors_headers =
+    "authorization, content-type, x-api-key, x-request-id, realm-manifest, anthropic-version, openai-organization";
 
 bool may_use(const tenants::Realm& realm, const std::string& model) {
   return realm.models.empty() || std::find(realm.models.begin(), realm.models.end(), model) != realm.models.end();
@@ -33,9 +35,13 @@ Front::Front(const FrontOptions& options, const HttpLimits& limits, runtime::Run
       residents_(runtime, options.realms_resident_max),
       gate_(options.gate, tenants),
       admin_(tenants, &catalogue, &store, [this] { return status(); }),
-      inference_(runtime, tenants, residents_, metrics_, limits, options.realm_defaults),
+      programs_(runtime, tenants, options.realm_defaults),
+      inference_(runtime, tenants, programs_, residents_, metrics_, limits, options.realm_defaults),
       started_unix_s_(std::time(nullptr)) {
-  tenants_.on_realm_gone([this](const std::string& realm_id) { residents_.close(realm_id); });
+  tenants_.on_realm_gone([this](const std::string& realm_id) {
+    residents_.close(realm_id);
+    runtime_.forget_programs(realm_id);
+  });
 }
 
 Front::~Front() { tenants_.on_realm_gone({}); }
@@ -78,12 +84,26 @@ boost::asio::awaitable<Served> Front::serve(const Request& request, std::unique_
   if (admitted.kind == RouteKind::program) {
     served = co_await inference_.serve(request, std::move(admitted.call), client);
   } else {
-    const Response response = answer(request, admitted);
+    Response response;
+    if (admitted.kind == RouteKind::programs) {
+      const tenants::RealmPointer realm = admitted.call.realm;
+      const boost::asio::any_io_executor executor = client.executor();
+      response = co_await programs_.answer(request, realm, executor);
+      admitted.call.admission.settle(0);  // an upload counts as a request
+      if (response.status == 422) metrics_.refused("program_refused");
+    } else {
+      response = answer(request, admitted);
+    }
     served.status = response.status;
     const bool sent = co_await client.respond(request, response);
     served.client_gone = !sent;
-    log_fields(admitted.kind == RouteKind::admin ? spdlog::level::info : spdlog::level::debug, "answered",
-               {{"request_id", request.id}, {"route", request.route()}, {"status", std::to_string(response.status)}});
+    const bool changes = request.method != verb::get && request.method != verb::head;
+    const bool noteworthy = admitted.kind == RouteKind::admin || (admitted.kind == RouteKind::programs && changes);
+    log_fields(noteworthy ? spdlog::level::info : spdlog::level::debug, "answered",
+               {{"request_id", request.id},
+                {"realm", admitted.call.realm ? admitted.call.realm->name : ""},
+                {"route", request.route()},
+                {"status", std::to_string(response.status)}});
   }
   metrics_.http_answered(served.status);
   co_return served;
@@ -113,6 +133,7 @@ Response Front::answer(const Request& request, const Admitted& admitted) {
                           {"Access-Control-Allow-Headers", cors_headers},
                           {"Access-Control-Max-Age", "600"}}};
     case RouteKind::program:
+    case RouteKind::programs:
     case RouteKind::bad_method:
     case RouteKind::unknown:
       break;
@@ -160,6 +181,9 @@ Response Front::metrics() const {
   text.single("realm_model_load_failures_total", MetricText::Type::counter, "Loads that failed", static_cast<double>(store.load_failures));
   text.single("realm_model_evictions_total", MetricText::Type::counter, "Idle models that made room", static_cast<double>(store.evictions));
   text.single("realm_model_load_seconds_total", MetricText::Type::counter, "Time of loads", static_cast<double>(store.load_ns) / 1e9);
+  const auto stored = tenants_.programs().stats();
+  text.single("realm_programs", MetricText::Type::gauge, "Programs that realms uploaded", static_cast<double>(stored.programs));
+  text.single("realm_program_stored_bytes", MetricText::Type::gauge, "Their modules, all versions", static_cast<double>(stored.bytes));
   const auto tenants = tenants_.stats();
   text.single("realm_realms", MetricText::Type::gauge, "Realms that exist", tenants.realms);
   text.single("realm_authentications_total", MetricText::Type::counter, "Keys looked up", static_cast<double>(tenants.authentications));

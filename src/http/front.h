@@ -10,6 +10,7 @@
 #include "http/gatekeeper.h"
 #include "http/inference.h"
 #include "http/limits.h"
+#include "http/programs_api.h"
 #include "http/resident_realms.h"
 #include "http/server_metrics.h"
 #include "http/service.h"
@@ -62,6 +63,7 @@ class Front final : public Service {
   ResidentRealms residents_;
   Gatekeeper gate_;
   AdminApi admin_;
+  ProgramsApi programs_;
   Inference inference_;
   std::atomic<bool> draining_{false};
   const int64_t started_unix_s_;

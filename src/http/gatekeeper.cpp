@@ -46,10 +46,17 @@ Gatekeeper::Gatekeeper(const GatekeeperOptions& options, tenants::Tenants& tenan
     : options_(options),
       tenants_(tenants),
       default_realm_(
-          std::make_shared<const tenants::Realm>(tenants::Realm{.id = "default", .name = "default", .models = {}, .limits = {}})) {}
+          std::make_shared<const tenants::Realm>(tenants::Realm{.id = "default", .name = "default", .models = {}, .limits = {}})),
+      uploads_(options.uploads_max, options.uploads_of_realm_max) {}
 
 std::expected<tenants::Identity, Problem> Gatekeeper::identify(const Request& request) const {
   const tenants::Identity nobody{.realm = default_realm_, .key_id = "", .scopes = tenants::scope_inference};
+  // Who may open the socket's file is the operator, who may act for any realm.
+  if (const std::string_view name = request.header("realm-name"); request.from_local_socket && !name.empty()) {
+    auto realm = tenants_.realm(name);
+    if (!realm) return std::unexpected(problem_of(realm.error()));
+    return tenants::Identity{.realm = std::move(*realm), .key_id = "", .scopes = tenants::scope_inference};
+  }
   // Before the first realm is made, a server on this machine alone serves whoever is on it. Clients that insist on sending a key may.
   if (options_.loopback_only && !tenants_.had_realms()) return nobody;
   const std::string_view key = presented_key(request);
@@ -68,6 +75,7 @@ std::expected<std::unique_ptr<Caller>, Problem> Gatekeeper::admit(const Request&
   switch (admitted->kind) {
     case RouteKind::program:
     case RouteKind::models:
+    case RouteKind::programs:
       return admit_tenant(request, std::move(admitted));
     case RouteKind::admin:
       return admit_operator(request, std::move(admitted));
@@ -100,8 +108,12 @@ std::expected<std::unique_ptr<Caller>, Problem> Gatekeeper::admit_tenant(const R
   admitted->call.key_id = identity->key_id;
   const uint64_t own = identity->realm->limits.body_bytes_max;
   admitted->body_bytes_max = own > 0 ? own : options_.body_bytes_max;
-  if (admitted->kind == RouteKind::models) return admitted;
-  auto admission = tenants_.admit(*identity->realm, estimated_tokens(request));
+  const bool is_upload = admitted->kind == RouteKind::programs && request.method == boost::beast::http::verb::put;
+  if (admitted->kind != RouteKind::program && !is_upload) return admitted;
+  if (is_upload) {
+    if (auto upload = admit_upload(*admitted); !upload) return std::unexpected(upload.error());
+  }
+  auto admission = tenants_.admit(*identity->realm, is_upload ? 1 : estimated_tokens(request));
   if (!admission) {
     const tenants::RateRefusal& refusal = admission.error();
     return std::unexpected(Problem{.status = 429,
@@ -113,6 +125,15 @@ std::expected<std::unique_ptr<Caller>, Problem> Gatekeeper::admit_tenant(const R
   }
   admitted->call.admission = std::move(*admission);
   return admitted;
+}
+
+std::expected<void, Problem> Gatekeeper::admit_upload(Admitted& admitted) const {
+  const tenants::Realm& realm = *admitted.call.realm;
+  const uint64_t own = realm.limits.program_bytes_max;
+  admitted.body_bytes_max = own > 0 ? own : tenants::program_bytes_default_max;
+  admitted.upload = uploads_.take(realm.id);
+  if (admitted.upload) return {};
+  return std::unexpected(Problem{429, "limit_reached", "too many programs are being uploaded at once; try again later", 1});
 }
 
 std::expected<std::unique_ptr<Caller>, Problem> Gatekeeper::admit_operator(const Request& request,

@@ -10,6 +10,7 @@
 #include "http/problem.h"
 #include "http/routes.h"
 #include "http/service.h"
+#include "http/upload_places.h"
 #include "tenants/tenants.h"
 
 namespace realm::http {
@@ -18,12 +19,15 @@ struct GatekeeperOptions {
   bool loopback_only = true;             // the server can be reached from this machine alone
   bool anonymous = false;                // requests without a key are served, as the realm `default`
   uint64_t body_bytes_max = 4ull << 20;  // of realms without a limit of their own
+  uint32_t uploads_max = 16;             // as in HttpLimits
+  uint32_t uploads_of_realm_max = 2;
   std::vector<std::string> admin_hosts;  // Host names that the admin API answers to, besides those of this machine
 };
 
 struct Admitted : Caller {
   RouteKind kind = RouteKind::unknown;
-  TenantCall call;  // of programs and model lists: whose it is
+  TenantCall call;               // of programs and model lists: whose it is
+  std::shared_ptr<void> upload;  // of a program's upload: its place
 };
 
 class Gatekeeper {
@@ -37,11 +41,13 @@ class Gatekeeper {
  private:
   std::expected<tenants::Identity, Problem> identify(const Request& request) const;
   std::expected<std::unique_ptr<Caller>, Problem> admit_tenant(const Request& request, std::unique_ptr<Admitted> admitted) const;
+  std::expected<void, Problem> admit_upload(Admitted& admitted) const;
   std::expected<std::unique_ptr<Caller>, Problem> admit_operator(const Request& request, std::unique_ptr<Admitted> admitted) const;
 
   const GatekeeperOptions options_;
   tenants::Tenants& tenants_;
   const tenants::RealmPointer default_realm_;
+  mutable UploadPlaces uploads_;
 };
 
 }  // namespace realm::http

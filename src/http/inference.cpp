@@ -151,6 +151,14 @@ asio::awaitable<Served> Inference::serve(const Request& request, TenantCall call
   using namespace asio::experimental::awaitable_operators;
   Served served;
   const tenants::RateState rate = call.admission.state();
+  const tenants::RealmPointer realm = call.realm;
+  const asio::any_io_executor executor = client.executor();
+  auto chosen = co_await programs_.choose(request, realm, executor);
+  if (!chosen) {
+    const Problem problem = problem_with_retry(chosen.error());
+    co_await refuse(request, problem, rate, client, served);
+    co_return served;
+  }
   auto use = residents_.use(call.realm->id, call.realm->revision, runtime_limits(*call.realm, realm_defaults_));
   if (!use) {
     const Problem problem = problem_with_retry(use.error());
@@ -168,7 +176,10 @@ asio::awaitable<Served> Inference::serve(const Request& request, TenantCall call
       [account](const Result<void>& result, const runtime::GenerationStats& stats) { account->close(result, stats); });
   answer.stream->hold(answer.stream);
   metrics_.request_began(account->call.realm->name);
-  auto generation = runtime_.generate(handle, {.body = request.body, .route = request.route(), .id = request.id}, *answer.stream);
+  runtime::Request wanted{.body = request.body, .route = request.route(), .id = request.id};
+  wanted.program = std::move(chosen->program);
+  wanted.allowance = std::move(chosen->allowance);
+  auto generation = runtime_.generate(handle, std::move(wanted), *answer.stream);
   if (!generation) {
     answer.finished = true;
     answer.stream->release();

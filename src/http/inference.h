@@ -6,6 +6,7 @@
 
 #include "http/client_io.h"
 #include "http/limits.h"
+#include "http/programs_api.h"
 #include "http/resident_realms.h"
 #include "http/server_metrics.h"
 #include "http/service.h"
@@ -27,9 +28,15 @@ HeaderList rate_headers(const tenants::RateState& state);
 class Inference {
  public:
   // All of these outlive it.
-  Inference(runtime::Runtime& runtime, tenants::Tenants& tenants, ResidentRealms& residents, ServerMetrics& metrics,
+  Inference(runtime::Runtime& runtime, tenants::Tenants& tenants, ProgramsApi& programs, ResidentRealms& residents, ServerMetrics& metrics,
             const HttpLimits& limits, const runtime::RealmLimits& realm_defaults)
-      : runtime_(runtime), tenants_(tenants), residents_(residents), metrics_(metrics), limits_(limits), realm_defaults_(realm_defaults) {}
+      : runtime_(runtime),
+        tenants_(tenants),
+        programs_(programs),
+        residents_(residents),
+        metrics_(metrics),
+        limits_(limits),
+        realm_defaults_(realm_defaults) {}
 
   boost::asio::awaitable<Served> serve(const Request& request, TenantCall call, ClientIo& client);
 
@@ -43,6 +50,7 @@ class Inference {
 
   runtime::Runtime& runtime_;
   tenants::Tenants& tenants_;
+  ProgramsApi& programs_;
   ResidentRealms& residents_;
   ServerMetrics& metrics_;
   const HttpLimits& limits_;

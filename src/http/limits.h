@@ -9,6 +9,8 @@ struct HttpLimits {
   uint32_t connections_max = 8'192;               // one more is closed at once
   uint32_t header_bytes_max = 16u << 10;          // 431
   uint64_t body_bytes_max = 4ull << 20;           // 413; a realm may have a smaller bound of its own
+  uint32_t uploads_max = 16;                      // programs whose bodies are read and compiled at once: 429
+  uint32_t uploads_of_realm_max = 2;              // of those, of one realm
   uint32_t head_timeout_ms = 10'000;              // from the first byte of a request to the end of its header: 408
   uint32_t body_timeout_ms = 30'000;              // whole body: 408
   uint32_t idle_timeout_ms = 75'000;              // between requests of a connection: closed

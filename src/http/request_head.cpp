@@ -40,6 +40,17 @@ std::string make_request_id() {
   return id;
 }
 
+std::map<std::string, std::string, std::less<>> parse_query(std::string_view query) {
+  std::map<std::string, std::string, std::less<>> fields;
+  while (!query.empty()) {
+    const auto one = query.substr(0, query.find('&'));
+    query.remove_prefix(std::min(one.size() + 1, query.size()));
+    const size_t equals = std::min(one.find('='), one.size());
+    fields.emplace(one.substr(0, equals), one.substr(std::min(equals + 1, one.size())));
+  }
+  return fields;
+}
+
 std::expected<void, Problem> read_head(boost::beast::http::verb method, std::string_view target, boost::beast::http::fields fields,
                                        Request& request) {
   request.method = method;

@@ -2,6 +2,10 @@
 #pragma once
 
 #include <expected>
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
 
 #include "http/message.h"
 #include "http/problem.h"
@@ -17,5 +21,8 @@ std::string make_request_id();
 // it goes, so that the answer can carry its id.
 std::expected<void, Problem> read_head(boost::beast::http::verb method, std::string_view target, boost::beast::http::fields fields,
                                        Request& request);
+
+// "a=1&b=2", as it stands: names and values of this server need no escapes.
+std::map<std::string, std::string, std::less<>> parse_query(std::string_view query);
 
 }  // namespace realm::http

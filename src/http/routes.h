@@ -11,6 +11,7 @@ namespace realm::http {
 enum class RouteKind : uint8_t {
   program,      // a realm's program answers
   models,       // the models that a realm may use
+  programs,     // the programs that a realm brought itself: list, show, upload, delete
   admin,        // /admin/v1
   health,       // /healthz
   ready,        // /readyz
@@ -20,6 +21,9 @@ enum class RouteKind : uint8_t {
   bad_method,   // there is such a path, but not for this method
   unknown,
 };
+
+// Of a path below /v1/programs/: the program's name; otherwise empty.
+std::string_view program_name(std::string_view path);
 
 RouteKind route_kind(const Request& request);
 

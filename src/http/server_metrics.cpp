@@ -158,6 +158,19 @@ constexpr ModelFamily model_families[] = {
     {"realm_step_seconds_total", Type::counter, "Time of whole steps", [](const auto& s) { return static_cast<double>(s.step_ns) / 1e9; }},
 };
 
+void write_program_metrics(MetricText& text, const runtime::ProgramCacheStats& programs) {
+  text.single("realm_programs_loaded", Type::gauge, "Uploaded programs that are ready to run", programs.programs_ready);
+  text.single("realm_program_code_bytes", Type::gauge, "Their native code", static_cast<double>(programs.code_bytes));
+  text.single("realm_programs_waiting", Type::gauge, "Programs that are being compiled or wait for it", programs.waiting);
+  text.single("realm_program_hits_total", Type::counter, "Times that a ready program was there", static_cast<double>(programs.hits));
+  text.family("realm_program_compiles_total", Type::counter, "Programs compiled or read from the code cache, by outcome");
+  text.sample(static_cast<double>(programs.loads), {{"outcome", "ok"}});
+  text.sample(static_cast<double>(programs.refusals), {{"outcome", "refused"}});
+  text.sample(static_cast<double>(programs.failures), {{"outcome", "failed"}});
+  text.single("realm_program_compile_seconds_total", Type::counter, "Time of that", seconds(programs.load_ns));
+  text.single("realm_program_evictions_total", Type::counter, "Idle programs that made room", static_cast<double>(programs.evictions));
+}
+
 }  // namespace
 
 void write_runtime_metrics(MetricText& text, const runtime::Runtime& runtime) {
@@ -166,6 +179,7 @@ void write_runtime_metrics(MetricText& text, const runtime::Runtime& runtime) {
     text.family(family.name, family.type, family.help);
     for (const auto& model : models) text.sample(family.value(model.scheduler), {{"model", model.model.name}});
   }
+  write_program_metrics(text, runtime.program_stats());
   const auto sandbox = runtime.sandbox_stats();
   text.single("realm_instances", Type::gauge, "Sandbox instances alive", sandbox.instances_live);
   text.family("realm_instance_outcomes_total", Type::counter, "Sandbox instances ended, by outcome");

@@ -1,7 +1,6 @@
 // check_gguf in a process of its own: whatever a file does to it, it does it there.
 //
-// The child has no files, no network, no new processes: seccomp kills it at the first system call beyond reading its one file and
-// answering. It has 20 s of CPU time and 2 GiB of memory beside the mapped file.
+// The child (base/confined_child.h) has 20 s of CPU time and 2 GiB of memory beside the mapped file.
 #pragma once
 
 #include <filesystem>
@@ -13,7 +12,6 @@ namespace realm::models {
 
 // The argument that makes an executable become the child; the descriptor of the file follows as a number.
 constexpr const char* validation_argument = "validate-gguf";
-constexpr uint32_t validation_timeout_ms = 60'000;
 
 // Runs `executable` (the product: /proc/self/exe) as the child on a file. The fault, or what became of the child, is corrupt; other
 // errors are the file's or the system's. Blocks. Any thread.

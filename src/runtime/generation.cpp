@@ -166,8 +166,10 @@ int32_t Generation::random(sandbox::HostCall&, std::span<uint8_t> destination) {
 std::optional<int32_t> Generation::model_open(sandbox::HostCall& call, std::span<const uint8_t> name) {
   note_first_call();
   if (!opening_) {
+    const auto wanted = allowance_.model(as_text(name));
+    if (!wanted) return REALM_NOT_FOUND;
     opening_ = std::make_shared<OpeningModel>();
-    models_.open_model(as_text(name), *realm_, [opening = opening_, waker = call.waker()](Result<std::shared_ptr<LoadedModel>> result) {
+    models_.open_model(*wanted, *realm_, [opening = opening_, waker = call.waker()](Result<std::shared_ptr<LoadedModel>> result) {
       {
         std::lock_guard lock(opening->mutex);
         opening->result = std::move(result);
@@ -278,6 +280,7 @@ int32_t Generation::seq_open(sandbox::HostCall& call, int32_t model, const realm
     return REALM_INVALID_ARGUMENT;
   const bool embeds = (params.flags & REALM_SEQUENCE_EMBEDS) != 0;
   const uint64_t kv_tokens = params.tokens_max > 0 ? params.tokens_max : context;
+  if (!may_reserve(kv_tokens)) return REALM_LIMIT;
   const uint64_t reserved = realm_->kv_tokens_reserved.fetch_add(kv_tokens, std::memory_order_relaxed) + kv_tokens;
   OpenSequence sequence(realm_, open->loaded, nullptr, kv_tokens);  // from here on it gives the reservation back
   if (realm_->limits.kv_tokens_max > 0 && reserved > realm_->limits.kv_tokens_max) return REALM_LIMIT;
@@ -312,7 +315,9 @@ int32_t Generation::seq_length(sandbox::HostCall&, int32_t sequence) {
 int32_t Generation::seq_append(sandbox::HostCall&, int32_t sequence, std::span<const int32_t> tokens) {
   const OpenSequence* open = handles_.find<OpenSequence>(sequence);
   if (open == nullptr) return REALM_BAD_HANDLE;
+  if (tokens.size() > allowance_.tokens_left()) return REALM_LIMIT;
   const int32_t status = status_of(open->sequence->append(tokens));
+  if (status == REALM_OK) allowance_.use_tokens(tokens.size());
   if (status == REALM_OK) realm_->tokens_appended.fetch_add(tokens.size(), std::memory_order_relaxed);
   return status;
 }
@@ -388,10 +393,12 @@ void Generation::note_missed_deadline(engine::SequenceStatus status) {
 std::optional<int32_t> Generation::seq_next(sandbox::HostCall&, int32_t sequence, std::span<int32_t> tokens) {
   const OpenSequence* open = handles_.find<OpenSequence>(sequence);
   if (open == nullptr) return REALM_BAD_HANDLE;
-  const auto next = open->sequence->next(tokens);
+  if (allowance_.tokens_left() == 0) return REALM_LIMIT;
+  const auto next = open->sequence->next(tokens.first(std::min<uint64_t>(tokens.size(), allowance_.tokens_left())));
   note_missed_deadline(next.status);
   if (next.status != engine::SequenceStatus::ok) return status_of(next.status);
   if (next.count == 0) return std::nullopt;
+  allowance_.use_tokens(next.count);
   realm_->tokens_taken.fetch_add(next.count, std::memory_order_relaxed);
   if (stats_.time_to_first_token_ns == 0) stats_.time_to_first_token_ns = static_cast<uint64_t>(monotonic_ns() - began_ns_);
   return static_cast<int32_t>(next.count);
@@ -414,7 +421,11 @@ int32_t Generation::seq_mask(sandbox::HostCall&, int32_t sequence, uint32_t posi
 
 int32_t Generation::seq_push(sandbox::HostCall&, int32_t sequence, std::span<const int32_t> tokens) {
   const OpenSequence* open = handles_.find<OpenSequence>(sequence);
-  return open == nullptr ? static_cast<int32_t>(REALM_BAD_HANDLE) : status_of(open->sequence->push(tokens));
+  if (open == nullptr) return REALM_BAD_HANDLE;
+  if (tokens.size() > allowance_.tokens_left()) return REALM_LIMIT;
+  const int32_t status = status_of(open->sequence->push(tokens));
+  if (status == REALM_OK) allowance_.use_tokens(tokens.size());
+  return status;
 }
 
 int32_t Generation::seq_candidates(sandbox::HostCall&, int32_t sequence, uint32_t position, std::span<int32_t> tokens,

@@ -113,6 +113,8 @@ class Generation : public std::enable_shared_from_this<Generation> {
   void count(const OpenSequence& sequence);
   bool may_emit(uint32_t kind) const;
   EmitResult offer(uint32_t kind, std::string_view bytes);
+  sandbox::InstanceLimits instance_limits() const { return allowance_.limits(realm_->limits.instance); }
+  bool may_reserve(uint64_t kv_tokens);  // for one more sequence, by the program's manifest
   void note_first_call();
   void note_missed_deadline(engine::SequenceStatus status);
 
@@ -124,6 +126,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   const std::shared_ptr<const sandbox::Program> program_;
   const int64_t began_ns_;
 
+  AllowanceMeter allowance_{request_.allowance};
   HandleTable<OpenModel, OpenSequence> handles_;
   GenerationStats stats_;
   std::string scratch_;  // text of tokens, reused from call to call

@@ -55,7 +55,7 @@ Result<void> Generation::start() {
 
 Result<void> Generation::start_instance() {
   sandbox::StartOptions options;
-  options.limits = realm_->limits.instance;
+  options.limits = instance_limits();
   // A restart goes on with what is left of the request's limits.
   const auto used_cpu_ms = static_cast<uint32_t>(stats_.guest_cpu_ns / 1'000'000);
   const auto used_wall_ms = static_cast<uint32_t>((monotonic_ns() - began_ns_) / 1'000'000);
@@ -99,6 +99,11 @@ void Generation::count(const OpenSequence& open) {
   stats_.decode_ns += sequence.decode_ns;
 }
 
+bool Generation::may_reserve(uint64_t kv_tokens) {
+  handles_.for_each<OpenSequence>([&kv_tokens](const OpenSequence& open) { kv_tokens += open.kv_tokens; });
+  return allowance_.covers_kv(kv_tokens);
+}
+
 void Generation::instance_ended(sandbox::Outcome&& outcome) {
   handles_.for_each<OpenSequence>([this](const OpenSequence& open) { count(open); });
   handles_.clear();
@@ -130,7 +135,7 @@ void Generation::finish(Result<void> result) {
 
 Result<void> Generation::result_of(const sandbox::Outcome& outcome) const {
   using sandbox::OutcomeKind;
-  const sandbox::InstanceLimits& limits = realm_->limits.instance;
+  const sandbox::InstanceLimits limits = instance_limits();
   switch (outcome.kind) {
     case OutcomeKind::finished:
       if (outcome.result == 0) return {};

@@ -5,18 +5,14 @@
 #include <fstream>
 #include <map>
 
-#include "abi/realm_abi.h"
 #include "runtime/generation.h"
 #include "runtime/loaded_model.h"
+#include "runtime/program_check.h"
 #include "runtime/realm_state.h"
 
 namespace realm::runtime {
 namespace {
 
-#define REALM_TEXT_OF(name) REALM_TEXT_OF_(name)
-#define REALM_TEXT_OF_(name) #name
-constexpr std::string_view abi_marker = REALM_TEXT_OF(REALM_ABI_MARKER);
-constexpr std::string_view abi_marker_stem = "realm_abi_v";
 constexpr uint64_t program_bytes_max = 16u << 20;
 
 Result<std::vector<uint8_t>> read_program(const std::filesystem::path& file) {
@@ -31,25 +27,7 @@ Result<std::vector<uint8_t>> read_program(const std::filesystem::path& file) {
   if (!in.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(size))) {
     return fail(ErrorCode::io, "program " + file.string() + ": cannot be read");
   }
-  constexpr uint8_t magic[] = {0, 'a', 's', 'm'};
-  if (size < 8 || !std::equal(std::begin(magic), std::end(magic), bytes.begin())) {
-    return fail(ErrorCode::corrupt, "program " + file.string() + ": not a WebAssembly module; use the realm.wasm of this version");
-  }
   return bytes;
-}
-
-// A program states the ABI version it was built for by exporting a function of that name.
-Result<void> check_abi_version(const sandbox::Program& program, const std::filesystem::path& file) {
-  for (const std::string& name : program.exported_functions()) {
-    if (name == abi_marker) return {};
-    if (name.starts_with(abi_marker_stem)) {
-      return fail(ErrorCode::unsupported, "program " + file.string() + ": built for program ABI version " +
-                                              name.substr(abi_marker_stem.size()) + ", this realm-runtime has version " +
-                                              std::to_string(REALM_ABI_VERSION) + "; use the realm.wasm that came with it");
-    }
-  }
-  return fail(ErrorCode::unsupported,
-              "program " + file.string() + ": not a Realm program (it does not export " + std::string(abi_marker) + ")");
 }
 
 Result<void> check_realm(const std::string& id, const RealmLimits& limits) {
@@ -86,6 +64,7 @@ struct Runtime::Impl : ModelLookup {
 
   std::unique_ptr<sandbox::Sandbox> sandbox;
   std::shared_ptr<const sandbox::Program> program;
+  std::unique_ptr<ProgramCache> programs;
 
   void open_model(std::string_view name, const RealmState& realm, ModelOpened opened) override {
     const auto& allowed = realm.limits.models_allowed;
@@ -156,6 +135,7 @@ Runtime::~Runtime() {
     for (const auto& [id, realm] : impl_->realms) open.push_back(realm);
   }
   for (const auto& realm : open) impl_->close(*realm);
+  impl_->programs.reset();
   impl_->sandbox.reset();  // waits for every instance, so nothing calls into a scheduler any more
 }
 
@@ -173,11 +153,11 @@ Result<std::unique_ptr<Runtime>> Runtime::create(const RuntimeOptions& options) 
   impl->sandbox = std::move(*sandbox);
   auto program = impl->sandbox->load(*bytes, {});
   if (!program) return fail(program.error().code, "program " + options.program.string() + ": " + program.error().message);
-  if (auto version = check_abi_version(**program, options.program); !version) return fail(std::move(version));
-  if (!(*program)->exports("handle")) {
-    return fail(ErrorCode::unsupported, "program " + options.program.string() + ": does not export the function handle");
+  if (auto valid = check_program((*program)->shape()); !valid) {
+    return fail(valid.error().code, "program " + options.program.string() + ": " + valid.error().message);
   }
   impl->program = std::move(*program);
+  impl->programs = std::make_unique<ProgramCache>(*impl->sandbox, options.programs);
   return std::unique_ptr<Runtime>(new Runtime(std::move(impl)));
 }
 
@@ -225,10 +205,17 @@ Result<GenerationHandle> Runtime::generate(const RealmHandle& realm, Request req
     return fail(ErrorCode::invalid_argument, "the request has " + std::to_string(request.body.size()) + " bytes, realm " + realm.id() +
                                                  " may send " + std::to_string(realm.state_->limits.request_bytes_max));
   }
-  auto generation = std::make_shared<Generation>(realm.state_, std::move(request), listener, *impl_, *impl_->sandbox, impl_->program);
+  auto program = request.program ? request.program : impl_->program;
+  auto generation = std::make_shared<Generation>(realm.state_, std::move(request), listener, *impl_, *impl_->sandbox, std::move(program));
   if (auto started = generation->start(); !started) return fail(std::move(started));
   return GenerationHandle(std::move(generation));
 }
+
+void Runtime::open_program(ProgramSource source, ProgramOpened opened) { impl_->programs->open(std::move(source), std::move(opened)); }
+
+void Runtime::forget_programs(std::string_view realm_id) { impl_->programs->forget(realm_id); }
+
+ProgramCacheStats Runtime::program_stats() const { return impl_->programs->stats(); }
 
 void GenerationHandle::cancel() const {
   if (generation_) generation_->cancel();

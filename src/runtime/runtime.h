@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,7 +15,9 @@
 #include "base/result.h"
 #include "engine/model.h"
 #include "engine/scheduler.h"
+#include "runtime/allowance.h"
 #include "runtime/model_source.h"
+#include "runtime/program_cache.h"
 #include "sandbox/sandbox.h"
 
 namespace realm::runtime {
@@ -29,6 +32,7 @@ struct RuntimeOptions {
   uint32_t compute_threads = 0;        // 0: physical cores
   uint32_t realms_max = 10'000;
   std::filesystem::path program;  // realm.wasm
+  ProgramCacheOptions programs;   // that realms uploaded
 };
 
 struct RealmLimits {
@@ -75,9 +79,11 @@ enum class Content : uint8_t { json = 1, events, text, bytes };  // enum realm_c
 // What a client asked for. The runtime reads none of it.
 struct Request {
   std::string body;
-  std::string route = {};        // "POST /v1/chat/completions"; empty: the native request of docs/programs.md
-  std::string id = {};           // 1 to 128 characters of [A-Za-z0-9._-]; may be empty without a route
-  std::string entry = "handle";  // the exported function to run, `() -> i32`
+  std::string route = {};                                // "POST /v1/chat/completions"; empty: the native request of docs/programs.md
+  std::string id = {};                                   // 1 to 128 characters of [A-Za-z0-9._-]; may be empty without a route
+  std::string entry = "handle";                          // the exported function to run, `() -> i32`
+  std::shared_ptr<const sandbox::Program> program = {};  // of open_program(); null: RuntimeOptions::program
+  std::optional<Allowance> allowance = {};               // of the program's manifest, when it has one
 };
 
 // What a request does, from the host's view. Called on worker threads, one call at a time for one request.
@@ -158,6 +164,11 @@ class Runtime {
   // `id`: 1 to 128 characters of [A-Za-z0-9._-], unique among open realms. Any thread.
   Result<RealmHandle> create_realm(std::string id, const RealmLimits& limits);
   void close_realm(RealmHandle realm);  // cancels its requests, forgets its cached prefixes
+
+  // Brings a program that a realm uploaded. As ProgramCache::open.
+  void open_program(ProgramSource source, ProgramOpened opened);
+  void forget_programs(std::string_view realm_id);
+  ProgramCacheStats program_stats() const;
 
   // Runs the program on one request. The listener must live until on_end has returned. Any thread.
   // Fails at once for a full sandbox, a request over the realm's limits, a closed realm.

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "sandbox/code_cache.h"
+#include "sandbox/code_settings.h"
 #include "sandbox/executor.h"
 #include "sandbox/program_loader.h"
 #include "sandbox/wasi.h"
@@ -15,8 +16,6 @@
 namespace realm::sandbox {
 namespace {
 
-constexpr uint64_t memory_reservation_bytes = 4ull << 30;  // lets wasm32 code go without bounds checks
-constexpr uint64_t memory_guard_bytes = 32ull << 20;
 constexpr uint64_t host_stack_bytes = 256ull << 10;  // of a fiber, above the guest's own: for host functions
 constexpr size_t decommit_batch = 64;                // freed slots are cleaned together: workers would fight over the mmap lock
 
@@ -44,22 +43,9 @@ Result<void> check(const SandboxOptions& options) {
 }
 
 wasm_config_t* make_config(const SandboxOptions& options) {
-  wasm_config_t* config = wasm_config_new();
-  wasmtime_config_epoch_interruption_set(config, true);
-  wasmtime_config_memory_init_cow_set(config, true);
-  wasmtime_config_memory_reservation_set(config, memory_reservation_bytes);
-  wasmtime_config_memory_guard_size_set(config, memory_guard_bytes);
-  wasmtime_config_memory_may_move_set(config, false);
+  wasm_config_t* config = make_code_config();
   wasmtime_config_max_wasm_stack_set(config, options.guest_stack_bytes_max);
   wasmtime_config_async_stack_size_set(config, options.guest_stack_bytes_max + host_stack_bytes);
-  wasmtime_config_native_unwind_info_set(config, false);  // C++ throws would take a global lock otherwise
-  wasmtime_config_wasm_memory64_set(config, true);
-  wasmtime_config_wasm_simd_set(config, true);
-  wasmtime_config_wasm_relaxed_simd_set(config, false);
-  wasmtime_config_wasm_multi_memory_set(config, false);
-  wasmtime_config_wasm_tail_call_set(config, true);
-  wasmtime_config_wasm_custom_page_sizes_set(config, false);
-
   wasmtime_pooling_allocation_config_t* pool = wasmtime_pooling_allocation_config_new();
   wasmtime_pooling_allocation_config_total_core_instances_set(pool, options.instances_max);
   wasmtime_pooling_allocation_config_total_memories_set(pool, options.instances_max);
@@ -121,7 +107,9 @@ Result<std::unique_ptr<Sandbox>> Sandbox::create(const SandboxOptions& options, 
   }
   impl->engine.reset(wasm_engine_new_with_config(make_config(options)));
   if (!impl->engine) return fail(ErrorCode::resource_exhausted, "the sandbox could not reserve its address space");
-  auto loader = ProgramLoader::create(impl->engine.get(), impl->functions, CodeCache(options.code_cache, code_settings(options)));
+  auto loader =
+      ProgramLoader::create(impl->engine.get(), impl->functions,
+                            CodeCache(options.code_cache, code_settings(options), options.code_cache_bytes_max), options.compiler);
   if (!loader) return fail(std::move(loader));
   impl->loader = std::move(*loader);
   impl->executor = std::make_shared<Executor>(impl->engine.get(), options.workers, options.epoch_ms, options.instances_max);
@@ -131,6 +119,11 @@ Result<std::unique_ptr<Sandbox>> Sandbox::create(const SandboxOptions& options, 
 
 Result<std::shared_ptr<const Program>> Sandbox::load(std::span<const uint8_t> wasm, std::span<const std::string_view> required_exports) {
   return impl_->loader->load(wasm, required_exports);
+}
+
+Result<std::shared_ptr<const Program>> Sandbox::load_confined(const StrangersModule& module,
+                                                              std::span<const std::string_view> required_exports, ModuleShape* shape) {
+  return impl_->loader->load_confined(module, required_exports, shape);
 }
 
 Result<InstanceHandle> Sandbox::start(const std::shared_ptr<const Program>& program, StartOptions options) {

@@ -32,6 +32,8 @@ struct SandboxOptions {
   uint32_t workers = 2;  // threads that run guests
   uint32_t epoch_ms = 1;
   std::filesystem::path code_cache = {};  // folder for compiled programs; empty: compile at every start
+  uint64_t code_cache_bytes_max = 4ull << 30;
+  std::filesystem::path compiler = "/proc/self/exe";  // an executable whose main() knows run_compilation_child()
 };
 
 // Never more than SandboxOptions allows.
@@ -118,6 +120,12 @@ class Sandbox {
   // Compiles (or takes from the code cache), checks and links. `required_exports` must be there as functions; an import that is
   // not offered is refused by name. Any thread; takes seconds for a large module.
   Result<std::shared_ptr<const Program>> load(std::span<const uint8_t> wasm, std::span<const std::string_view> required_exports);
+
+  // The same for a module that a stranger wrote: it is read and compiled in a process of its own (compile_child.h), at a bounded cost,
+  // unless its code is in the cache. What is wrong with the module is corrupt or unsupported; other errors are the system's. `shape`,
+  // when given, is filled as soon as the module is compiled, whether or not it can be linked. Blocks. Any thread.
+  Result<std::shared_ptr<const Program>> load_confined(const StrangersModule& module, std::span<const std::string_view> required_exports,
+                                                       ModuleShape* shape = nullptr);
 
   // Any thread. Fails with resource_exhausted when instances_max live. After success on_end is called exactly once.
   Result<InstanceHandle> start(const std::shared_ptr<const Program>& program, StartOptions options);

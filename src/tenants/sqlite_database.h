@@ -25,6 +25,7 @@ class Statement {
   Statement& bind(int64_t number);
   Statement& bind(uint64_t number) { return bind(static_cast<int64_t>(number)); }
   Statement& bind(double number);
+  Statement& bind_blob(std::string_view bytes);  // likewise
   Statement& bind_null();
 
   bool step();            // true: there is a row
@@ -33,6 +34,7 @@ class Statement {
 
   // Of the row; columns from 0.
   std::string text(int column) const;
+  std::string blob(int column) const;
   int64_t integer(int column) const { return sqlite3_column_int64(statement_, column); }
   uint64_t natural(int column) const { return static_cast<uint64_t>(integer(column)); }
   double real(int column) const { return sqlite3_column_double(statement_, column); }

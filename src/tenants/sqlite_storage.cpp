@@ -25,7 +25,12 @@ constexpr const char* migrations[] = {
     "CREATE TABLE usage (realm_id TEXT NOT NULL, realm TEXT NOT NULL, model TEXT NOT NULL, key_id TEXT NOT NULL,"
     "  day INTEGER NOT NULL, requests INTEGER NOT NULL, errors INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL,"
     "  cached_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, guest_cpu_us INTEGER NOT NULL,"
-    "  kv_token_ms INTEGER NOT NULL, PRIMARY KEY (realm_id, day, model, key_id)) STRICT, WITHOUT ROWID;"};
+    "  kv_token_ms INTEGER NOT NULL, PRIMARY KEY (realm_id, day, model, key_id)) STRICT, WITHOUT ROWID;",
+    "CREATE TABLE programs (realm_id TEXT NOT NULL REFERENCES realms(id) ON DELETE CASCADE, name TEXT NOT NULL, sha256 TEXT NOT NULL,"
+    "  bytes INTEGER NOT NULL, manifest TEXT NOT NULL, created INTEGER NOT NULL, revision INTEGER NOT NULL,"
+    "  PRIMARY KEY (realm_id, name, sha256)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE modules (realm_id TEXT NOT NULL REFERENCES realms(id) ON DELETE CASCADE, sha256 TEXT NOT NULL, module BLOB NOT NULL,"
+    "  UNIQUE (realm_id, sha256)) STRICT;"};
 constexpr int64_t schema_version = std::size(migrations);
 
 std::string joined(const std::vector<std::string>& names) {
@@ -81,7 +86,8 @@ class SqliteStorage final : public Storage {
     const auto read = database_.transaction([&]() -> Result<void> {
       data_version_ = pragma(database_, "PRAGMA data_version");
       if (auto realms = load_realms(snapshot.realms); !realms) return realms;
-      return load_keys(snapshot.keys);
+      if (auto keys = load_keys(snapshot.keys); !keys) return keys;
+      return load_programs(snapshot.programs);
     });
     if (!read) return std::unexpected(read.error());
     return snapshot;
@@ -135,6 +141,39 @@ class SqliteStorage final : public Storage {
     return write([&]() -> Result<void> {
       return Statement(database_.native(), "UPDATE keys SET revoked=? WHERE id=?").bind(unix_s).bind(id).finish();
     });
+  }
+
+  Result<void> put_program(const ProgramRow& row, std::string_view module, std::span<const std::string> dropped) override {
+    return write([&]() -> Result<void> {
+      const ProgramVersion& version = row.version;
+      Statement keep(database_.native(), "INSERT INTO modules VALUES (?,?,?) ON CONFLICT DO NOTHING");
+      if (auto done = keep.bind(row.realm_id).bind(version.sha256).bind_blob(module).finish(); !done) return done;
+      Statement insert(database_.native(), "INSERT OR REPLACE INTO programs VALUES (?,?,?,?,?,?,?)");
+      insert.bind(row.realm_id).bind(row.name).bind(version.sha256).bind(version.bytes).bind(version.manifest);
+      if (auto done = insert.bind(version.created_unix_s).bind(version.revision).finish(); !done) return done;
+      for (const std::string& sha256 : dropped) {
+        Statement drop(database_.native(), "DELETE FROM programs WHERE realm_id=? AND name=? AND sha256=?");
+        if (auto done = drop.bind(row.realm_id).bind(row.name).bind(sha256).finish(); !done) return done;
+      }
+      return drop_unused_modules(row.realm_id);
+    });
+  }
+
+  Result<void> delete_program(std::string_view realm_id, std::string_view name, std::string_view sha256) override {
+    return write([&]() -> Result<void> {
+      Statement drop(database_.native(), "DELETE FROM programs WHERE realm_id=?1 AND name=?2 AND (?3='' OR sha256=?3)");
+      if (auto done = drop.bind(realm_id).bind(name).bind(sha256).finish(); !done) return done;
+      return drop_unused_modules(realm_id);
+    });
+  }
+
+  Result<std::string> module(std::string_view realm_id, std::string_view sha256) override {
+    std::lock_guard lock(mutex_);
+    Statement select(database_.native(), "SELECT module FROM modules WHERE realm_id=? AND sha256=?");
+    select.bind(realm_id).bind(sha256);
+    if (select.step()) return select.blob(0);
+    if (auto done = select.error(); !done) return fail(std::move(done));
+    return fail(ErrorCode::not_found, "the program is not there any more");
   }
 
   Result<void> touch_keys(std::span<const std::pair<std::string, int64_t>> last_used) override {
@@ -250,6 +289,27 @@ class SqliteStorage final : public Storage {
       keys.push_back(std::move(stored));
     }
     return select.error();
+  }
+
+  Result<void> load_programs(std::vector<ProgramRow>& programs) {
+    Statement select(database_.native(),
+                     "SELECT realm_id, name, sha256, bytes, manifest, created, revision FROM programs ORDER BY realm_id, name, revision");
+    while (select.step()) {
+      programs.push_back({.realm_id = select.text(0),
+                          .name = select.text(1),
+                          .version = {.sha256 = select.text(2),
+                                      .bytes = select.natural(3),
+                                      .manifest = select.text(4),
+                                      .created_unix_s = select.integer(5),
+                                      .revision = select.natural(6)}});
+    }
+    return select.error();
+  }
+
+  Result<void> drop_unused_modules(std::string_view realm_id) {
+    Statement drop(database_.native(),
+                   "DELETE FROM modules WHERE realm_id=?1 AND sha256 NOT IN (SELECT sha256 FROM programs WHERE realm_id=?1)");
+    return drop.bind(realm_id).finish();
   }
 
   std::mutex mutex_;

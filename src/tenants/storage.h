@@ -19,9 +19,16 @@ struct StoredKey {
   std::string secret_sha256;  // hexadecimal
 };
 
+struct ProgramRow {
+  std::string realm_id;
+  std::string name;
+  ProgramVersion version;
+};
+
 struct Snapshot {
   std::vector<Realm> realms;
   std::vector<StoredKey> keys;
+  std::vector<ProgramRow> programs;  // by realm, name and revision
 };
 
 struct UsageQuery {
@@ -38,9 +45,14 @@ class Storage {
   virtual Result<bool> changed_elsewhere() = 0;  // by another process, since the last load or call of this
   virtual Result<void> create_realm(const Realm& realm) = 0;
   virtual Result<void> update_realm(const Realm& realm) = 0;
-  virtual Result<void> delete_realm(std::string_view id) = 0;  // and its keys; its usage stays
+  virtual Result<void> delete_realm(std::string_view id) = 0;  // and its keys and programs; its usage stays
   virtual Result<void> create_key(const StoredKey& key) = 0;
   virtual Result<void> revoke_key(std::string_view id, int64_t unix_s) = 0;
+  // Adds or replaces a version and drops others of the same program, all or nothing. A module is kept as long as a version has its hash.
+  virtual Result<void> put_program(const ProgramRow& row, std::string_view module, std::span<const std::string> dropped) = 0;
+  virtual Result<void> delete_program(std::string_view realm_id, std::string_view name,
+                                      std::string_view sha256) = 0;  // empty: all versions
+  virtual Result<std::string> module(std::string_view realm_id, std::string_view sha256) = 0;
   virtual Result<void> touch_keys(std::span<const std::pair<std::string, int64_t>> last_used) = 0;
   virtual Result<void> add_usage(std::span<const Usage> rows) = 0;
   virtual Result<std::vector<Usage>> usage(const UsageQuery& query) = 0;

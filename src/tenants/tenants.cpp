@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <map>
+#include <optional>
 #include <set>
 #include <shared_mutex>
 #include <thread>
@@ -60,6 +61,7 @@ struct Tenants::Impl {
   std::map<std::string, RealmPointer, std::less<>> by_id;
   std::map<std::string, std::string, std::less<>> ids_by_name;
   std::map<std::string, StoredKey, std::less<>> keys;
+  std::optional<Programs> programs;  // since there is a storage
 
   std::mutex touched_mutex;
   std::map<std::string, int64_t> touched;  // guarded: keys used since the last write
@@ -108,12 +110,14 @@ struct Tenants::Impl {
       ids_by_name.swap(names);
       keys.swap(all_keys);
     }
+    programs->replace(std::move(snapshot->programs));
     for (const std::string& id : gone) forget(id);
     return {};
   }
 
   void forget(const std::string& id) {
     limiter.forget(id);
+    programs->forget(id);
     if (realm_gone) realm_gone(id);
   }
 
@@ -176,6 +180,7 @@ Result<std::unique_ptr<Tenants>> Tenants::open(const TenantsOptions& options) {
   if (!storage) return fail(std::move(storage));
   impl->storage = std::move(*storage);
   impl->meter = std::make_unique<UsageMeter>(*impl->storage);
+  impl->programs.emplace(*impl->storage, options.clock, impl->changing);
   if (auto loaded = impl->reload(); !loaded) return fail(std::move(loaded));
   impl->background = std::thread([&impl = *impl] { impl.run(); });
   return std::unique_ptr<Tenants>(new Tenants(std::move(impl)));
@@ -378,6 +383,8 @@ std::expected<RateLimiter::Admission, RateRefusal> Tenants::admit(const Realm& r
     return tokens;
   });
 }
+
+Programs& Tenants::programs() { return *impl_->programs; }
 
 void Tenants::record(Usage counts) { impl_->meter->add(std::move(counts), impl_->now()); }
 

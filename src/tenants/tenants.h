@@ -1,4 +1,4 @@
-// Realms, keys, limits and usage of one server. What a request needs is in memory; what must last is in the storage before a call
+// Realms, keys, limits, programs and usage of one server. What a request needs is in memory; what must last is in the storage before a call
 // that makes it returns.
 #pragma once
 
@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "tenants/programs.h"
 #include "tenants/rate_limiter.h"
 #include "tenants/types.h"
 #include "tenants/usage_meter.h"
@@ -65,6 +66,7 @@ class Tenants {
   Result<Identity> authenticate(std::string_view key_text);
 
   std::expected<RateLimiter::Admission, RateRefusal> admit(const Realm& realm, uint64_t estimated_tokens);
+  Programs& programs();
   void record(Usage counts);
   Result<std::vector<Usage>> usage(const UsageQuery& query);
 

@@ -19,6 +19,9 @@ struct Limits {
   uint64_t cpu_ms_max = 0;   // of the program, a request
   uint64_t wall_ms_max = 0;  // a request
   uint64_t body_bytes_max = 0;
+  uint64_t program_bytes_max = 0;         // of one uploaded module
+  uint64_t programs_max = 0;              // uploaded under different names
+  uint64_t program_stored_bytes_max = 0;  // of all versions of all of them
 
   bool operator==(const Limits&) const = default;
 };
@@ -42,7 +45,15 @@ constexpr LimitField limit_fields[] = {
     {"cpu_ms_max", &Limits::cpu_ms_max, 3'600'000, "CPU time of a request's program; 0: the server's default"},
     {"wall_ms_max", &Limits::wall_ms_max, 86'400'000, "time of a request; 0: the server's default"},
     {"body_bytes_max", &Limits::body_bytes_max, 67'108'864, "size of a request; 0: the server's default"},
+    {"program_bytes_max", &Limits::program_bytes_max, 67'108'864, "size of an uploaded program; 0: 16 MiB"},
+    {"programs_max", &Limits::programs_max, 1'000, "uploaded programs; 0: 16"},
+    {"program_stored_bytes_max", &Limits::program_stored_bytes_max, 68'719'476'736, "all versions of them together; 0: 256 MiB"},
 };
+
+// What 0 means for programs.
+constexpr uint64_t program_bytes_default_max = 16ull << 20;
+constexpr uint64_t programs_default_max = 16;
+constexpr uint64_t program_stored_bytes_default_max = 256ull << 20;
 
 struct Realm {
   std::string id;                   // "rl_..."
@@ -91,6 +102,22 @@ struct Usage {
     guest_cpu_us += other.guest_cpu_us;
     kv_token_ms += other.kv_token_ms;
   }
+};
+
+// One module that a realm uploaded under a name.
+struct ProgramVersion {
+  std::string sha256;
+  uint64_t bytes = 0;
+  std::string manifest;  // JSON; empty: none
+  int64_t created_unix_s = 0;
+  uint64_t revision = 0;  // rises with every upload to the realm
+};
+
+struct StoredProgram {
+  std::string realm_id;
+  std::string name;                      // 1 to 128 of [A-Za-z0-9._-]
+  std::vector<ProgramVersion> versions;  // by revision; the last one is live
+  const ProgramVersion& live() const { return versions.back(); }
 };
 
 }  // namespace realm::tenants
