@@ -206,6 +206,15 @@ typedef struct realm_sequence_stats {
   /* -- sequences --------------------------------------------------------------------------------------------------------- */   \
   /* A new empty sequence; returns its handle. KV cells are reserved when it first computes. */                                  \
   X(seq_open, IMMEDIATE, int32_t, (int32_t model, const realm_sequence_params_t* params))                                        \
+  /* A new sequence with the first `length` tokens of this one, its sampler and its parameters of seq_open; returns its handle.   \
+   * Their KV is copied, not computed again; a prompt that nobody has computed yet is computed once for all forks. */            \
+  X(seq_fork, IMMEDIATE, int32_t, (int32_t sequence, uint32_t length))                                                           \
+  /* Saves the tokens of the sequence, with their KV and its sampler, for later requests of this realm; replaces what has the    \
+   * name (1 to 128 bytes). It stays in memory, until it is forgotten, or the model or the realm is unloaded. */                 \
+  X(seq_save, IMMEDIATE, int32_t, (int32_t sequence, const uint8_t* name, uint32_t count))                                       \
+  /* A new sequence that begins with what was saved; returns its handle. */                                                      \
+  X(seq_load, IMMEDIATE, int32_t, (int32_t model, const uint8_t* name, uint32_t count, const realm_sequence_params_t* params))   \
+  X(seq_forget, IMMEDIATE, int32_t, (int32_t model, const uint8_t* name, uint32_t count))                                        \
   X(seq_close, IMMEDIATE, int32_t, (int32_t sequence))                                                                           \
   /* Tokens as the program sees them: appended and taken, not what the host computed ahead. */                                   \
   X(seq_length, IMMEDIATE, int32_t, (int32_t sequence))                                                                          \
@@ -226,6 +235,10 @@ typedef struct realm_sequence_stats {
   /* The next sampled tokens, at least one, at most `capacity`, as many as the host has run ahead. Suspends until there is       \
    * one. REALM_CONTEXT_FULL when the sequence cannot grow. */                                                                   \
   X(seq_next, MAY_SUSPEND, int32_t, (int32_t sequence, int32_t * tokens, uint32_t capacity))                                     \
+  /* Waits until seq_next would answer at once for at least one of the sequences, be it with tokens or with an error, and writes  \
+   * the handles of all those; returns how many. `ready` has room for as many as there are sequences. */                         \
+  X(seq_next_any, MAY_SUSPEND, int32_t,                                                                                          \
+    (const int32_t* sequences, uint32_t sequences_count, int32_t* ready, uint32_t ready_count))                                  \
   /* Takes back the tokens from `position` on, and forbids `banned` as the next token there. The host rolls back; what           \
    * follows is what it would have been had the host never run ahead. The bans of a position add up until the token there is     \
    * followed by another, so that rejecting one token after the other comes to an end; with none the bans there are lifted. */   \
@@ -243,7 +256,9 @@ typedef struct realm_sequence_stats {
     (int32_t sequence, uint32_t position, int32_t * tokens, uint32_t tokens_count, float* logprobs, uint32_t logprobs_count))    \
   /* The same logarithms for tokens of the program's choice; both counts are equal, at most 1,024. */                            \
   X(seq_logprobs, IMMEDIATE, int32_t,                                                                                            \
-    (int32_t sequence, uint32_t position, const int32_t* tokens, uint32_t tokens_count, float* logprobs, uint32_t logprobs_count))
+    (int32_t sequence, uint32_t position, const int32_t* tokens, uint32_t tokens_count, float* logprobs, uint32_t logprobs_count)) \
+  /* The whole row of raw logits there; returns how many it has. */                                                              \
+  X(seq_logits, IMMEDIATE, int32_t, (int32_t sequence, uint32_t position, float* logits, uint32_t capacity))
 
 #ifdef __wasm__
 #define REALM_ABI_DECLARE(name, waits, result, parameters) \

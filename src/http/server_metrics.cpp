@@ -142,6 +142,8 @@ constexpr ModelFamily model_families[] = {
      [](const auto& s) { return static_cast<double>(s.saved_bytes); }},
     {"realm_prefix_cache_hit_tokens_total", Type::counter, "Prompt tokens found in a cached prefix",
      [](const auto& s) { return static_cast<double>(s.prefix_hit_tokens); }},
+    {"realm_forked_tokens_total", Type::counter, "Tokens whose KV was copied from the sequence that they were forked from",
+     [](const auto& s) { return static_cast<double>(s.forked_tokens); }},
     {"realm_steps_total", Type::counter, "Batches computed", [](const auto& s) { return static_cast<double>(s.steps); }},
     {"realm_batch_prefill_tokens_total", Type::counter, "Prompt tokens computed",
      [](const auto& s) { return static_cast<double>(s.prefill_tokens); }},
