@@ -157,93 +157,107 @@ typedef struct realm_sequence_stats {
 } realm_sequence_stats_t;
 
 /* X(name, waits, result, parameters). `waits` is IMMEDIATE or MAY_SUSPEND. */
-#define REALM_ABI_FUNCTIONS(X)                                                                                                   \
-  /* -- the request ------------------------------------------------------------------------------------------------------- */   \
-  /* Bytes of the request. */                                                                                                    \
-  X(input_size, IMMEDIATE, int32_t, (void))                                                                                      \
-  /* Copies request bytes from `offset` on; returns how many were copied, 0 at the end. */                                       \
-  X(input_read, IMMEDIATE, int32_t, (uint8_t * destination, uint32_t capacity, uint32_t offset))                                 \
-  /* How the request came in (enum realm_request_text); returns the text's length. */                                            \
-  X(request_text, IMMEDIATE, int32_t, (uint32_t which, uint8_t * destination, uint32_t capacity))                                \
-  /* Announces an HTTP status (200 to 599) and a content (enum realm_content), once, before the first emit. A request that came  \
-   * in by a route is answered with it; the kinds REALM_EMIT_BODY and REALM_EMIT_EVENT need it. */                               \
-  X(respond, IMMEDIATE, int32_t, (uint32_t status, uint32_t content))                                                            \
-  /* Hands a chunk to the client. Suspends while the client's buffer is full. REALM_CANCELLED when it has gone. */               \
-  X(emit, MAY_SUSPEND, int32_t, (uint32_t kind, const uint8_t* bytes, uint32_t count))                                           \
-  /* A line for the operator's log, cut at 1 KiB; more than 64 lines a request are counted and dropped. */                       \
-  X(log, IMMEDIATE, int32_t, (uint32_t level, const uint8_t* text, uint32_t count))                                              \
-  /* Nanoseconds since the request began, monotonic. Returns the value itself. */                                                \
-  X(clock_ns, IMMEDIATE, int64_t, (void))                                                                                        \
-  /* Fills at most 4,096 bytes from the system's generator. */                                                                   \
-  X(random, IMMEDIATE, int32_t, (uint8_t * destination, uint32_t count))                                                         \
-  /* Ends the instance with enum realm_failure and a message for the caller (cut at 4 KiB). Does not return. */                  \
-  X(fail, IMMEDIATE, int32_t, (uint32_t failure, const uint8_t* message, uint32_t count))                                        \
-  /* Ends the instance and runs the same request again in a fresh one, which reads `note` (at most 256 bytes) back. It lets a    \
-   * program try something that may trap, such as a template that raises, and go another way the second time. At most 4 times    \
-   * a request, and only before the first emit; the limits of the request go on counting. Does not return. */                    \
-  X(restart, IMMEDIATE, int32_t, (const uint8_t* note, uint32_t count))                                                          \
-  /* The note of the instance before this one; returns its length, 0 in the first instance. */                                   \
-  X(restart_note, IMMEDIATE, int32_t, (uint8_t * destination, uint32_t capacity))                                                \
-  /* -- models ------------------------------------------------------------------------------------------------------------ */   \
-  /* Leases a model by name (empty: the host's default) and returns its handle. Suspends while it loads. */                      \
-  X(model_open, MAY_SUSPEND, int32_t, (const uint8_t* name, uint32_t count))                                                     \
-  X(model_close, IMMEDIATE, int32_t, (int32_t model))                                                                            \
-  X(model_info, IMMEDIATE, int32_t, (int32_t model, realm_model_info_t * info))                                                  \
-  /* One of the model's texts; returns its length in bytes. */                                                                   \
-  X(model_text, IMMEDIATE, int32_t, (int32_t model, uint32_t which, uint8_t * destination, uint32_t capacity))                   \
-  /* Text to token ids; returns how many. At most 1 MiB of text a call; its CPU time is the caller's. */                         \
-  X(tokenize, IMMEDIATE, int32_t,                                                                                                \
-    (int32_t model, uint32_t flags, const uint8_t* text, uint32_t text_count, int32_t* tokens, uint32_t capacity))               \
-  /* Token ids to bytes, which need not be whole UTF-8 characters; returns how many bytes. */                                    \
-  X(detokenize, IMMEDIATE, int32_t,                                                                                              \
-    (int32_t model, uint32_t flags, const int32_t* tokens, uint32_t tokens_count, uint8_t* destination, uint32_t capacity))      \
-  /* enum realm_token_flags of one token id. */                                                                                  \
-  X(token_flags, IMMEDIATE, int32_t, (int32_t model, int32_t token))                                                             \
-  /* The text of every token that stands for text (no control tokens, none longer than 255 bytes), in the order of the bytes.    \
-   * For each: its id in 4 bytes, lowest first; how many bytes it shares with the one before, at most 255; how many follow;      \
-   * those. Returns the bytes of the whole. */                                                                                   \
-  X(model_vocabulary, IMMEDIATE, int32_t, (int32_t model, uint8_t * destination, uint32_t capacity))                             \
-  /* -- sequences --------------------------------------------------------------------------------------------------------- */   \
-  /* A new empty sequence; returns its handle. KV cells are reserved when it first computes. */                                  \
-  X(seq_open, IMMEDIATE, int32_t, (int32_t model, const realm_sequence_params_t* params))                                        \
-  X(seq_close, IMMEDIATE, int32_t, (int32_t sequence))                                                                           \
-  /* Tokens as the program sees them: appended and taken, not what the host computed ahead. */                                   \
-  X(seq_length, IMMEDIATE, int32_t, (int32_t sequence))                                                                          \
-  /* Adds tokens at the end; what was computed ahead is dropped. Prefill begins with the first seq_next. */                      \
-  X(seq_append, IMMEDIATE, int32_t, (int32_t sequence, const int32_t* tokens, uint32_t count))                                   \
-  /* Keeps the first `length` tokens. */                                                                                         \
-  X(seq_truncate, IMMEDIATE, int32_t, (int32_t sequence, uint32_t length))                                                       \
-  X(seq_stats, IMMEDIATE, int32_t, (int32_t sequence, realm_sequence_stats_t * stats))                                           \
-  /* The vector of all tokens of a sequence opened with REALM_SEQUENCE_EMBEDS: pooled as the model's file says, the mean of its  \
-   * tokens' when it says nothing; not normalised. Suspends until it is there. Returns how many values it has. */                \
-  X(seq_embed, MAY_SUSPEND, int32_t, (int32_t sequence, float* values, uint32_t capacity))                                       \
-  /* -- decoding ---------------------------------------------------------------------------------------------------------- */   \
-  /* Declares how the next tokens are drawn, with additive biases for given token ids (at most 1,024). May be changed            \
-   * between tokens; what was computed ahead under the old one is dropped. A new sequence samples greedily. */                   \
-  X(seq_sampler, IMMEDIATE, int32_t,                                                                                             \
-    (int32_t sequence, const realm_sampler_params_t* params, const int32_t* bias_tokens, uint32_t bias_tokens_count,             \
-     const float* bias_values, uint32_t bias_values_count))                                                                      \
-  /* The next sampled tokens, at least one, at most `capacity`, as many as the host has run ahead. Suspends until there is       \
-   * one. REALM_CONTEXT_FULL when the sequence cannot grow. */                                                                   \
-  X(seq_next, MAY_SUSPEND, int32_t, (int32_t sequence, int32_t * tokens, uint32_t capacity))                                     \
-  /* Takes back the tokens from `position` on, and forbids `banned` as the next token there. The host rolls back; what           \
-   * follows is what it would have been had the host never run ahead. The bans of a position add up until the token there is     \
-   * followed by another, so that rejecting one token after the other comes to an end; with none the bans there are lifted. */   \
-  X(seq_reject, IMMEDIATE, int32_t, (int32_t sequence, uint32_t position, const int32_t* banned, uint32_t count))                \
-  /* Names the tokens that may come at `position`, at most seq_length: token i is bit (i % 8) of byte (i / 8), and the bitmap    \
-   * has a bit for every token of the vocabulary. A token there that is not allowed, and what follows it, is taken back. What    \
-   * is drawn is what repeated rejection would lead to, whether the mask comes before the draw or after it. Holds as bans do. */ \
-  X(seq_mask, IMMEDIATE, int32_t, (int32_t sequence, uint32_t position, const uint8_t* allowed, uint32_t count))                 \
-  /* Adds tokens that the program has chosen itself; they count as generated. The sequence must not be empty. */                 \
-  X(seq_push, IMMEDIATE, int32_t, (int32_t sequence, const int32_t* tokens, uint32_t count))                                     \
-  /* The likeliest tokens that might have come at `position` and the logarithms of their probabilities, likeliest first:         \
-   * raw logits, no sampling parameters. As many as both arrays hold, at most 1,024; returns how many. Known of the token that   \
-   * a judged sequence has taken last; else REALM_NOT_FOUND. */                                                                  \
-  X(seq_candidates, IMMEDIATE, int32_t,                                                                                          \
-    (int32_t sequence, uint32_t position, int32_t * tokens, uint32_t tokens_count, float* logprobs, uint32_t logprobs_count))    \
-  /* The same logarithms for tokens of the program's choice; both counts are equal, at most 1,024. */                            \
-  X(seq_logprobs, IMMEDIATE, int32_t,                                                                                            \
-    (int32_t sequence, uint32_t position, const int32_t* tokens, uint32_t tokens_count, float* logprobs, uint32_t logprobs_count))
+#define REALM_ABI_FUNCTIONS(X)                                                                                                      \
+  /* -- the request ------------------------------------------------------------------------------------------------------- */      \
+  /* Bytes of the request. */                                                                                                       \
+  X(input_size, IMMEDIATE, int32_t, (void))                                                                                         \
+  /* Copies request bytes from `offset` on; returns how many were copied, 0 at the end. */                                          \
+  X(input_read, IMMEDIATE, int32_t, (uint8_t * destination, uint32_t capacity, uint32_t offset))                                    \
+  /* How the request came in (enum realm_request_text); returns the text's length. */                                               \
+  X(request_text, IMMEDIATE, int32_t, (uint32_t which, uint8_t * destination, uint32_t capacity))                                   \
+  /* Announces an HTTP status (200 to 599) and a content (enum realm_content), once, before the first emit. A request that came     \
+   * in by a route is answered with it; the kinds REALM_EMIT_BODY and REALM_EMIT_EVENT need it. */                                  \
+  X(respond, IMMEDIATE, int32_t, (uint32_t status, uint32_t content))                                                               \
+  /* Hands a chunk to the client. Suspends while the client's buffer is full. REALM_CANCELLED when it has gone. */                  \
+  X(emit, MAY_SUSPEND, int32_t, (uint32_t kind, const uint8_t* bytes, uint32_t count))                                              \
+  /* A line for the operator's log, cut at 1 KiB; more than 64 lines a request are counted and dropped. */                          \
+  X(log, IMMEDIATE, int32_t, (uint32_t level, const uint8_t* text, uint32_t count))                                                 \
+  /* Nanoseconds since the request began, monotonic. Returns the value itself. */                                                   \
+  X(clock_ns, IMMEDIATE, int64_t, (void))                                                                                           \
+  /* Fills at most 4,096 bytes from the system's generator. */                                                                      \
+  X(random, IMMEDIATE, int32_t, (uint8_t * destination, uint32_t count))                                                            \
+  /* Ends the instance with enum realm_failure and a message for the caller (cut at 4 KiB). Does not return. */                     \
+  X(fail, IMMEDIATE, int32_t, (uint32_t failure, const uint8_t* message, uint32_t count))                                           \
+  /* Ends the instance and runs the same request again in a fresh one, which reads `note` (at most 256 bytes) back. It lets a       \
+   * program try something that may trap, such as a template that raises, and go another way the second time. At most 4 times       \
+   * a request, and only before the first emit; the limits of the request go on counting. Does not return. */                       \
+  X(restart, IMMEDIATE, int32_t, (const uint8_t* note, uint32_t count))                                                             \
+  /* The note of the instance before this one; returns its length, 0 in the first instance. */                                      \
+  X(restart_note, IMMEDIATE, int32_t, (uint8_t * destination, uint32_t capacity))                                                   \
+  /* -- models ------------------------------------------------------------------------------------------------------------ */      \
+  /* Leases a model by name (empty: the host's default) and returns its handle. Suspends while it loads. */                         \
+  X(model_open, MAY_SUSPEND, int32_t, (const uint8_t* name, uint32_t count))                                                        \
+  X(model_close, IMMEDIATE, int32_t, (int32_t model))                                                                               \
+  X(model_info, IMMEDIATE, int32_t, (int32_t model, realm_model_info_t * info))                                                     \
+  /* One of the model's texts; returns its length in bytes. */                                                                      \
+  X(model_text, IMMEDIATE, int32_t, (int32_t model, uint32_t which, uint8_t * destination, uint32_t capacity))                      \
+  /* Text to token ids; returns how many. At most 1 MiB of text a call; its CPU time is the caller's. */                            \
+  X(tokenize, IMMEDIATE, int32_t,                                                                                                   \
+    (int32_t model, uint32_t flags, const uint8_t* text, uint32_t text_count, int32_t* tokens, uint32_t capacity))                  \
+  /* Token ids to bytes, which need not be whole UTF-8 characters; returns how many bytes. */                                       \
+  X(detokenize, IMMEDIATE, int32_t,                                                                                                 \
+    (int32_t model, uint32_t flags, const int32_t* tokens, uint32_t tokens_count, uint8_t* destination, uint32_t capacity))         \
+  /* enum realm_token_flags of one token id. */                                                                                     \
+  X(token_flags, IMMEDIATE, int32_t, (int32_t model, int32_t token))                                                                \
+  /* The text of every token that stands for text (no control tokens, none longer than 255 bytes), in the order of the bytes.       \
+   * For each: its id in 4 bytes, lowest first; how many bytes it shares with the one before, at most 255; how many follow;         \
+   * those. Returns the bytes of the whole. */                                                                                      \
+  X(model_vocabulary, IMMEDIATE, int32_t, (int32_t model, uint8_t * destination, uint32_t capacity))                                \
+  /* -- sequences --------------------------------------------------------------------------------------------------------- */      \
+  /* A new empty sequence; returns its handle. KV cells are reserved when it first computes. */                                     \
+  X(seq_open, IMMEDIATE, int32_t, (int32_t model, const realm_sequence_params_t* params))                                           \
+  /* A new sequence with the first `length` tokens of this one, its sampler and its parameters of seq_open; returns its handle.     \
+   * Their KV is copied, not computed again; a prompt that nobody has computed yet is computed once for all forks. */               \
+  X(seq_fork, IMMEDIATE, int32_t, (int32_t sequence, uint32_t length))                                                              \
+  /* Saves the tokens of the sequence, with their KV and its sampler, for later requests of this realm; replaces what has the       \
+   * name (1 to 128 bytes). It stays in memory, until it is forgotten, or the model or the realm is unloaded. */                    \
+  X(seq_save, IMMEDIATE, int32_t, (int32_t sequence, const uint8_t* name, uint32_t count))                                          \
+  /* A new sequence that begins with what was saved; returns its handle. */                                                         \
+  X(seq_load, IMMEDIATE, int32_t, (int32_t model, const uint8_t* name, uint32_t count, const realm_sequence_params_t* params))      \
+  X(seq_forget, IMMEDIATE, int32_t, (int32_t model, const uint8_t* name, uint32_t count))                                           \
+  X(seq_close, IMMEDIATE, int32_t, (int32_t sequence))                                                                              \
+  /* Tokens as the program sees them: appended and taken, not what the host computed ahead. */                                      \
+  X(seq_length, IMMEDIATE, int32_t, (int32_t sequence))                                                                             \
+  /* Adds tokens at the end; what was computed ahead is dropped. Prefill begins with the first seq_next. */                         \
+  X(seq_append, IMMEDIATE, int32_t, (int32_t sequence, const int32_t* tokens, uint32_t count))                                      \
+  /* Keeps the first `length` tokens. */                                                                                            \
+  X(seq_truncate, IMMEDIATE, int32_t, (int32_t sequence, uint32_t length))                                                          \
+  X(seq_stats, IMMEDIATE, int32_t, (int32_t sequence, realm_sequence_stats_t * stats))                                              \
+  /* The vector of all tokens of a sequence opened with REALM_SEQUENCE_EMBEDS: pooled as the model's file says, the mean of its     \
+   * tokens' when it says nothing; not normalised. Suspends until it is there. Returns how many values it has. */                   \
+  X(seq_embed, MAY_SUSPEND, int32_t, (int32_t sequence, float* values, uint32_t capacity))                                          \
+  /* -- decoding ---------------------------------------------------------------------------------------------------------- */      \
+  /* Declares how the next tokens are drawn, with additive biases for given token ids (at most 1,024). May be changed               \
+   * between tokens; what was computed ahead under the old one is dropped. A new sequence samples greedily. */                      \
+  X(seq_sampler, IMMEDIATE, int32_t,                                                                                                \
+    (int32_t sequence, const realm_sampler_params_t* params, const int32_t* bias_tokens, uint32_t bias_tokens_count,                \
+     const float* bias_values, uint32_t bias_values_count))                                                                         \
+  /* The next sampled tokens, at least one, at most `capacity`, as many as the host has run ahead. Suspends until there is          \
+   * one. REALM_CONTEXT_FULL when the sequence cannot grow. */                                                                      \
+  X(seq_next, MAY_SUSPEND, int32_t, (int32_t sequence, int32_t * tokens, uint32_t capacity))                                        \
+  /* Waits until seq_next would answer at once for at least one of the sequences, be it with tokens or with an error, and writes    \
+   * the handles of all those; returns how many. `ready` has room for as many as there are sequences. */                            \
+  X(seq_next_any, MAY_SUSPEND, int32_t, (const int32_t* sequences, uint32_t sequences_count, int32_t* ready, uint32_t ready_count)) \
+  /* Takes back the tokens from `position` on, and forbids `banned` as the next token there. The host rolls back; what              \
+   * follows is what it would have been had the host never run ahead. The bans of a position add up until the token there is        \
+   * followed by another, so that rejecting one token after the other comes to an end; with none the bans there are lifted. */      \
+  X(seq_reject, IMMEDIATE, int32_t, (int32_t sequence, uint32_t position, const int32_t* banned, uint32_t count))                   \
+  /* Names the tokens that may come at `position`, at most seq_length: token i is bit (i % 8) of byte (i / 8), and the bitmap       \
+   * has a bit for every token of the vocabulary. A token there that is not allowed, and what follows it, is taken back. What       \
+   * is drawn is what repeated rejection would lead to, whether the mask comes before the draw or after it. Holds as bans do. */    \
+  X(seq_mask, IMMEDIATE, int32_t, (int32_t sequence, uint32_t position, const uint8_t* allowed, uint32_t count))                    \
+  /* Adds tokens that the program has chosen itself; they count as generated. The sequence must not be empty. */                    \
+  X(seq_push, IMMEDIATE, int32_t, (int32_t sequence, const int32_t* tokens, uint32_t count))                                        \
+  /* The likeliest tokens that might have come at `position` and the logarithms of their probabilities, likeliest first:            \
+   * raw logits, no sampling parameters. As many as both arrays hold, at most 1,024; returns how many. Known of the token that      \
+   * a judged sequence has taken last; else REALM_NOT_FOUND. */                                                                     \
+  X(seq_candidates, IMMEDIATE, int32_t,                                                                                             \
+    (int32_t sequence, uint32_t position, int32_t * tokens, uint32_t tokens_count, float* logprobs, uint32_t logprobs_count))       \
+  /* The same logarithms for tokens of the program's choice; both counts are equal, at most 1,024. */                               \
+  X(seq_logprobs, IMMEDIATE, int32_t,                                                                                               \
+    (int32_t sequence, uint32_t position, const int32_t* tokens, uint32_t tokens_count, float* logprobs, uint32_t logprobs_count))  \
+  /* The whole row of raw logits there; returns how many it has. */                                                                 \
+  X(seq_logits, IMMEDIATE, int32_t, (int32_t sequence, uint32_t position, float* logits, uint32_t capacity))
 
 #ifdef __wasm__
 #define REALM_ABI_DECLARE(name, waits, result, parameters) \

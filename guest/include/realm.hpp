@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -195,11 +196,33 @@ class Sequence {
     const realm_sequence_params_t params = {tokens_max, REALM_PRIORITY_NORMAL, flags, 0};
     handle_ = require(realm_seq_open(model.handle(), &params), "sequence");
   }
-  ~Sequence() { realm_seq_close(handle_); }
-  Sequence(const Sequence&) = delete;
-  Sequence& operator=(const Sequence&) = delete;
+  ~Sequence() {
+    if (handle_ > 0) realm_seq_close(handle_);
+  }
+  Sequence(Sequence&& other) noexcept : handle_(std::exchange(other.handle_, 0)) {}
+  Sequence& operator=(Sequence&& other) noexcept {
+    std::swap(handle_, other.handle_);
+    return *this;
+  }
 
   int32_t handle() const { return handle_; }
+
+  // A sequence with the first `length` tokens of this one and its sampler; nothing is computed again.
+  Sequence fork(uint32_t length) const { return Sequence(require(realm_seq_fork(handle_, length), "fork")); }
+  Sequence fork() const { return fork(length()); }
+  // For later requests of the realm. False when its limit of saved sequences is reached.
+  bool save(std::string_view name) const {
+    const int32_t status = realm_seq_save(handle_, reinterpret_cast<const uint8_t*>(name.data()), static_cast<uint32_t>(name.size()));
+    return status != REALM_LIMIT && require(status, "save") >= 0;
+  }
+  // What was saved under the name; nothing when there is no such sequence.
+  static std::optional<Sequence> load(const Model& model, std::string_view name, uint32_t tokens_max) {
+    const realm_sequence_params_t params = {tokens_max, REALM_PRIORITY_NORMAL, 0, 0};
+    const int32_t handle =
+        realm_seq_load(model.handle(), reinterpret_cast<const uint8_t*>(name.data()), static_cast<uint32_t>(name.size()), &params);
+    if (handle == REALM_NOT_FOUND) return std::nullopt;
+    return Sequence(require(handle, "load"));
+  }
 
   void append(const std::vector<int32_t>& tokens) {
     require(realm_seq_append(handle_, tokens.data(), static_cast<uint32_t>(tokens.size())), "append");
@@ -246,6 +269,13 @@ class Sequence {
     const int32_t found = realm_seq_logprobs(handle_, position, &token, 1, &logprob, 1);
     return found == REALM_NOT_FOUND ? -__builtin_inff() : (require(found, "logprobs"), logprob);
   }
+  // The raw logits there, one for each of the vocabulary's tokens; empty when unknown.
+  std::vector<float> logits(uint32_t position, uint32_t vocabulary_tokens) const {
+    std::vector<float> row(vocabulary_tokens);
+    const int32_t count = realm_seq_logits(handle_, position, row.data(), vocabulary_tokens);
+    if (count == REALM_NOT_FOUND) row.clear();
+    return count == REALM_NOT_FOUND ? row : (require(count, "logits"), row);
+  }
   realm_sequence_stats_t stats() const {
     realm_sequence_stats_t stats{};
     require(realm_seq_stats(handle_, &stats), "stats");
@@ -253,7 +283,16 @@ class Sequence {
   }
 
  private:
+  explicit Sequence(int32_t handle) : handle_(handle) {}
   int32_t handle_ = 0;
 };
+
+// Waits until `next` of at least one of the sequences would not have to wait, and returns the handles of all those.
+inline std::vector<int32_t> next_any(const std::vector<int32_t>& handles) {
+  std::vector<int32_t> ready(handles.size());
+  const auto count = static_cast<uint32_t>(handles.size());
+  ready.resize(static_cast<size_t>(require(realm_seq_next_any(handles.data(), count, ready.data(), count), "generation")));
+  return ready;
+}
 
 }  // namespace realm

@@ -15,15 +15,14 @@ namespace realm::engine {
 class BlockingSequence {
  public:
   BlockingSequence(Scheduler& scheduler, SequenceOptions options) : signal_(std::make_shared<Signal>()) {
-    options.on_ready = [signal = signal_] {
-      {
-        std::lock_guard lock(signal->mutex);
-        signal->ready = true;
-      }
-      signal->changed.notify_one();
-    };
-    auto opened = scheduler.open(std::move(options));
-    if (opened) sequence_ = std::move(*opened);
+    options.on_ready = [signal = signal_] { signal->set(); };
+    if (auto opened = scheduler.open(std::move(options))) sequence_ = std::move(*opened);
+  }
+  // A fork of another one.
+  BlockingSequence(Scheduler& scheduler, const Sequence& of, uint32_t length, SequenceOptions options)
+      : signal_(std::make_shared<Signal>()) {
+    options.on_ready = [signal = signal_] { signal->set(); };
+    if (auto forked = scheduler.fork(of, length, std::move(options))) sequence_ = std::move(*forked);
   }
 
   explicit operator bool() const noexcept { return sequence_ != nullptr; }
@@ -59,6 +58,14 @@ class BlockingSequence {
     std::mutex mutex;
     std::condition_variable changed;
     bool ready = false;
+
+    void set() {
+      {
+        std::lock_guard lock(mutex);
+        ready = true;
+      }
+      changed.notify_one();
+    }
   };
   std::shared_ptr<Signal> signal_;
   std::unique_ptr<Sequence> sequence_;

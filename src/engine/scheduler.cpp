@@ -177,11 +177,20 @@ void Scheduler::Impl::apply_flow_changes() {
 
 void Scheduler::Impl::pick_up_statements(int64_t wait_until_ns) {
   inbox->take(arrived, wait_until_ns);
-  for (const auto& shared : arrived) pick_up(shared);
-  arrived.clear();
+  std::ranges::reverse(arrived);  // taken out at the back, oldest first
+  while (!arrived.empty()) {
+    const auto shared = arrived.back();
+    auto forks = pick_up(shared);
+    if (forks.empty()) {
+      arrived.pop_back();
+    } else {
+      arrived.insert(arrived.end(), std::make_move_iterator(forks.begin()), std::make_move_iterator(forks.end()));
+    }
+  }
 }
 
-void Scheduler::Impl::pick_up(const std::shared_ptr<SharedSequence>& shared) {
+// Does nothing but return forks of the sequence that are new: they come first, so that what it states now cannot take KV from them.
+std::vector<std::shared_ptr<SharedSequence>> Scheduler::Impl::pick_up(const std::shared_ptr<SharedSequence>& shared) {
   auto& entry = sequences[shared.get()];
   if (!entry) {
     entry = std::make_unique<ScheduledSequence>();
@@ -196,34 +205,40 @@ void Scheduler::Impl::pick_up(const std::shared_ptr<SharedSequence>& shared) {
   bool prompt_added = false;
   std::shared_ptr<const KeptRow> row;  // what the next token is drawn from, if it was computed already
   bool closed = false;
+  uint64_t family = 0;
   {
     std::lock_guard lock(shared->mutex);
+    if (!shared->forks.empty()) return std::exchange(shared->forks, {});
     shared->in_inbox = false;
+    family = shared->family;
     closed = shared->closed;
     changed = shared->epoch != sequence.epoch;
     sequence.epoch = shared->epoch;
-    keep = std::exchange(shared->keep, shared->length);
-    added.swap(shared->added);
+    keep = std::exchange(shared->keep, shared->length());
+    added.assign(shared->tokens.begin() + keep, shared->tokens.end());
     if (std::exchange(shared->plan_changed, false)) sequence.plan = shared->plan;
     prompt_added = std::exchange(shared->prompt_added, false);
     if (changed) {
       sequence.banned = shared->banned;
       sequence.banned_position = shared->banned_position;
-      if (added.empty() && shared->wants) row = shared->rows.find(shared->length);
+      if (added.empty() && shared->wants) row = shared->rows.find(shared->length());
     }
     sequence.wants = shared->wants;
     sequence.halted = shared->paused || shared->stopped || shared->full;
-    sequence.at_end = shared->stopped || shared->full;
+    sequence.at_end = (shared->stopped && options.run_ahead) || shared->full;
     if (shared->ended != SequenceStatus::ok) sequence.wants = false;
   }
-  if (closed) return close(sequence);
+  if (family != sequence.family) join_family(sequence, family);
+  if (closed) return close(sequence), std::vector<std::shared_ptr<SharedSequence>>();
   if (changed) apply_statement(sequence, keep, added, prompt_added);
   update_queue(sequence);
   if (row && sequence.runnable()) draw_anew(sequence, *row);
+  return {};
 }
 
 void Scheduler::Impl::apply_statement(ScheduledSequence& sequence, uint32_t keep, const std::vector<int32_t>& added, bool prompt_added) {
   stats.discarded_tokens += sequence.tokens.size() - keep;
+  if (keep < sequence.kv_tokens) hand_over_kv(sequence, keep);
   sequence.tokens.resize(keep);
   roll_back_kv(sequence, keep);
   sequence.tokens.insert(sequence.tokens.end(), added.begin(), added.end());
@@ -234,8 +249,11 @@ void Scheduler::Impl::apply_statement(ScheduledSequence& sequence, uint32_t keep
 void Scheduler::Impl::close(ScheduledSequence& sequence) {
   sequence.wants = false;
   update_queue(sequence);
+  if (sequence.slot == no_slot) hand_over_kv(sequence, 0);
   if (sequence.shared->options.keep_prefix) keep_prefix(sequence);
+  if (sequence.slot != no_slot) hand_over_kv(sequence, 0);
   if (sequence.slot != no_slot) vacate(sequence, false);
+  leave_family(sequence);
   flows.close(*sequence.flow);
   open_count.fetch_sub(1, std::memory_order_relaxed);
   sequences.erase(sequence.shared.get());

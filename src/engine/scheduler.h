@@ -31,6 +31,7 @@ struct SchedulerOptions {
   uint32_t prefill_tokens_max = 512;      // of one step, all sequences together
   uint32_t one_flow_tokens_max = 128;     // of a step of one flow's prompts alone: a newcomer waits for no longer
   uint32_t inter_token_target_ms = 200;   // prefill slices shrink to keep a step within it while others generate
+  bool run_ahead = true;                  // false: each token only when its owner asks for it. The output is the same
 };
 
 struct SchedulerStats {
@@ -49,6 +50,7 @@ struct SchedulerStats {
   uint64_t discarded_tokens = 0;
   uint64_t redrawn_tokens = 0;  // drawn anew from a kept row
   uint64_t prefix_hit_tokens = 0;
+  uint64_t forked_tokens = 0;  // whose KV was copied from a relative
   uint64_t slot_moves = 0;
   uint64_t interrupted_steps = 0;  // of long prompts, for somebody who had less
   uint64_t parks = 0;
@@ -76,6 +78,10 @@ class Scheduler {
 
   // All of these: any thread.
   Result<std::unique_ptr<Sequence>> open(SequenceOptions options);
+  // A new sequence with the first `length` tokens of another one of this scheduler and of the same flow, and its plan. Their KV is
+  // copied when the fork first computes, however the other one changed or ended meanwhile; when nobody has computed it yet, one relative
+  // does and the others wait for it. Only when the memory for saved KV is spent it is computed again.
+  Result<std::unique_ptr<Sequence>> fork(const Sequence& sequence, uint32_t length, SequenceOptions options);
   void set_flow_weight(FlowId flow, double weight);  // above 0; 1 unless set. Kept until forget_flow
   void forget_flow(FlowId flow);                     // its weight, counter and saved prefixes
   SchedulerStats stats() const;

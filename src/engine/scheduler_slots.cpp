@@ -43,6 +43,7 @@ void Scheduler::Impl::expire_waiting() {
 // Of an over-served flow one prompt is computed at a time: each in the batch takes at least a token of every step from the others.
 bool Scheduler::Impl::must_wait(const ScheduledSequence& sequence) const {
   if (sequence.embeds() && !has_embedding_stream(sequence)) return true;
+  if (waits_for_relative(sequence)) return true;
   if (sequence.pending() <= 1 || !flows.is_over_served(*sequence.flow)) return false;
   return std::any_of(slots.begin(), slots.end(), [&](const ScheduledSequence* active) {
     return active != nullptr && active->flow == sequence.flow && active->prefills();
@@ -106,6 +107,7 @@ bool Scheduler::Impl::admit(ScheduledSequence& sequence) {
 }
 
 void Scheduler::Impl::load_kv(ScheduledSequence& sequence) {
+  if (copy_from_relative(sequence)) return;
   if (sequence.saved) {
     const uint32_t kept = sequence.kv_tokens;
     sequence.kv_tokens = kv->restore(sequence.slot, sequence.saved.bytes()) ? sequence.saved_tokens : 0;
@@ -137,7 +139,7 @@ void Scheduler::Impl::roll_back_kv(ScheduledSequence& sequence, uint32_t length)
 
 SavedState Scheduler::Impl::save_evicting_prefixes(uint32_t slot) {
   SavedState state = kv->save(slot, saved_store);
-  while (!state && prefixes.evict_one()) state = kv->save(slot, saved_store);
+  while (!state && (prefixes.evict_one() || give_up_dormant())) state = kv->save(slot, saved_store);
   return state;
 }
 
@@ -174,7 +176,7 @@ void Scheduler::Impl::make_dense() {
     ScheduledSequence* sequence = slots[slot];
     if (sequence == nullptr || sequence->runnable()) continue;
     // At its end and without use for its KV afterwards: most likely the owner is about to close it.
-    vacate(*sequence, !sequence->at_end || sequence->shared->options.keep_prefix);
+    vacate(*sequence, !sequence->at_end || sequence->shared->options.keep_prefix || sequence->family != 0);
   }
   for (uint32_t slot = 0; slot < slots.size(); ++slot) {
     if (slots[slot] != nullptr) continue;

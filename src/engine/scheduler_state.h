@@ -34,6 +34,8 @@ struct ScheduledSequence {
   uint64_t epoch = 0;
   uint64_t arrival = 0;
   uint32_t generation_start = 0;  // length at which drawing began
+  uint64_t family = 0;            // of SharedSequence
+  uint64_t used = 0;              // when its KV last served a relative, as a count
   uint32_t kv_tokens = 0;
   uint32_t slot = no_slot;
   uint32_t reserved_tokens = 0;
@@ -66,7 +68,7 @@ struct Scheduler::Impl {
   // -- scheduler.cpp: the thread, statements of owners
   void run();
   void pick_up_statements(int64_t wait_until_ns);
-  void pick_up(const std::shared_ptr<SharedSequence>& shared);
+  std::vector<std::shared_ptr<SharedSequence>> pick_up(const std::shared_ptr<SharedSequence>& shared);
   void apply_statement(ScheduledSequence& sequence, uint32_t keep, const std::vector<int32_t>& added, bool prompt_added);
   void close(ScheduledSequence& sequence);
   void end(ScheduledSequence& sequence, SequenceStatus status);
@@ -103,6 +105,15 @@ struct Scheduler::Impl {
   const Flow* flow_to_interrupt() const;
   void undo_rows();
   static PrefillCandidate prefill_candidate(const ScheduledSequence& sequence);
+
+  // -- fork.cpp: sequences that begin with the same tokens
+  void join_family(ScheduledSequence& sequence, uint64_t family);
+  void leave_family(ScheduledSequence& sequence);
+  bool waits_for_relative(const ScheduledSequence& sequence) const;
+  bool copy_from_relative(ScheduledSequence& sequence);
+  void hand_over_kv(ScheduledSequence& sequence, uint32_t length);
+  SavedState save_for_relative(ScheduledSequence& sequence, uint32_t length);
+  bool give_up_dormant();
 
   // -- embedding_batch.cpp: sequences that want a vector
   struct EmbeddingRow {
@@ -154,6 +165,8 @@ struct Scheduler::Impl {
   std::vector<int64_t> slot_used_ns;  // when a vacated slot was last used; 0: its pages were given back
   uint64_t reserved_tokens = 0;
   uint64_t arrivals = 0;
+  std::unordered_map<uint64_t, std::vector<ScheduledSequence*>> families;
+  uint64_t copies = 0;  // of KV between relatives
 
   struct Row {
     ScheduledSequence* sequence;
@@ -173,6 +186,7 @@ struct Scheduler::Impl {
 
   // Shared with any thread.
   std::atomic<uint32_t> open_count{0};
+  std::atomic<uint64_t> last_family{0};
   mutable std::mutex stats_mutex;
   SchedulerStats stats;                    // written by the scheduler's thread
   SchedulerStats published;                // guarded by stats_mutex

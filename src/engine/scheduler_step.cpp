@@ -165,11 +165,11 @@ void Scheduler::Impl::accept(ScheduledSequence& sequence, int32_t token, std::sh
     } else {
       shared.mailbox.push_back(token);
       if (row) shared.rows.keep(length - 1, std::move(row));
-      shared.stopped = at_end;
+      shared.stopped = at_end || !options.run_ahead;
       shared.full = length >= shared.tokens_max;
       shared.paused = shared.mailbox.size() >= (plan.keep_rows ? judged_run_ahead_tokens_max : run_ahead_tokens_max);
       sequence.halted = shared.stopped || shared.full || shared.paused;
-      sequence.at_end = shared.stopped || shared.full;
+      sequence.at_end = at_end || shared.full;
       shared.stats.prefill_ns = static_cast<uint64_t>(sequence.first_token_ns - sequence.admitted_ns);
       shared.stats.decode_ns = static_cast<uint64_t>(now - sequence.first_token_ns);
       if (std::exchange(shared.owner_waits, false) && shared.options.on_ready) shared.options.on_ready();

@@ -55,7 +55,7 @@ void begin_change(SharedSequence& shared) {
   shared.mailbox.clear();
   shared.embedding.clear();
   shared.wants = shared.paused = shared.stopped = shared.full = false;
-  shared.rows.drop_after(shared.length);
+  shared.rows.drop_after(shared.length());
 }
 
 // Bans and the mask of a position end when another token follows the one there.
@@ -64,18 +64,12 @@ void forget_limits_before(SharedSequence& shared, uint32_t position) {
   if (shared.mask_position < position) shared.mask.reset();
 }
 
-// length == keep + added.size() always holds.
 void cut(SharedSequence& shared, uint32_t length) {
   if (length != shared.banned_position) shared.banned.clear();
   if (length != shared.mask_position) shared.mask.reset();
   shared.rows.drop_after(length);
-  if (length >= shared.keep) {
-    shared.added.resize(std::min<size_t>(shared.added.size(), length - shared.keep));
-  } else {
-    shared.keep = length;
-    shared.added.clear();
-  }
-  shared.length = length;
+  shared.keep = std::min(shared.keep, length);
+  shared.tokens.resize(length);
 }
 
 bool are_tokens(std::span<const int32_t> tokens, uint32_t vocabulary_tokens) {
@@ -85,19 +79,32 @@ bool are_tokens(std::span<const int32_t> tokens, uint32_t vocabulary_tokens) {
 SequenceStatus add(SharedSequence& shared, std::span<const int32_t> tokens) {
   if (!are_tokens(tokens, shared.vocabulary_tokens)) return SequenceStatus::invalid_argument;
   if (shared.ended != SequenceStatus::ok) return shared.ended;
-  if (tokens.size() > shared.tokens_max - shared.length) return SequenceStatus::context_full;
+  if (tokens.size() > shared.tokens_max - shared.length()) return SequenceStatus::context_full;
   begin_change(shared);
-  shared.added.insert(shared.added.end(), tokens.begin(), tokens.end());
-  shared.length += static_cast<uint32_t>(tokens.size());
-  forget_limits_before(shared, shared.length);
+  shared.tokens.insert(shared.tokens.end(), tokens.begin(), tokens.end());
+  forget_limits_before(shared, shared.length());
   return SequenceStatus::ok;
 }
 
 // Makes `position` the end, as a program that takes tokens back wants it.
 void take_back(SharedSequence& shared, uint32_t position) {
   begin_change(shared);
-  shared.stats.generated_tokens -= std::min(shared.length - position, shared.stats.generated_tokens);
+  shared.stats.generated_tokens -= std::min(shared.length() - position, shared.stats.generated_tokens);
   cut(shared, position);
+}
+
+// Asks the scheduler for tokens when none are there. Ok: on_ready will be called.
+SequenceStatus ask(const std::shared_ptr<SharedSequence>& sequence) {
+  SharedSequence& shared = *sequence;
+  if (shared.ended != SequenceStatus::ok) return shared.ended;
+  if (shared.full || shared.length() >= shared.tokens_max) return SequenceStatus::context_full;
+  shared.owner_waits = true;
+  if (!shared.wants || shared.stopped) {
+    shared.wants = true;
+    shared.stopped = false;
+    notify_scheduler(sequence);
+  }
+  return shared.ended;
 }
 
 bool is_allowed(std::span<const uint64_t> allowed, int32_t token) {
@@ -116,7 +123,7 @@ Sequence::~Sequence() {
 
 uint32_t Sequence::length() const {
   std::lock_guard lock(shared_->mutex);
-  return shared_->length;
+  return shared_->length();
 }
 
 SequenceStatus Sequence::append(std::span<const int32_t> tokens) {
@@ -134,7 +141,7 @@ SequenceStatus Sequence::append(std::span<const int32_t> tokens) {
 
 SequenceStatus Sequence::push(std::span<const int32_t> tokens) {
   std::lock_guard lock(shared_->mutex);
-  if (shared_->length == 0) return SequenceStatus::invalid_argument;
+  if (shared_->length() == 0) return SequenceStatus::invalid_argument;
   const SequenceStatus status = add(*shared_, tokens);
   if (status != SequenceStatus::ok) return status;
   shared_->stats.generated_tokens += static_cast<uint32_t>(tokens.size());
@@ -144,7 +151,7 @@ SequenceStatus Sequence::push(std::span<const int32_t> tokens) {
 SequenceStatus Sequence::truncate(uint32_t length) {
   std::lock_guard lock(shared_->mutex);
   if (shared_->ended != SequenceStatus::ok) return shared_->ended;
-  if (length > shared_->length) return SequenceStatus::invalid_argument;
+  if (length > shared_->length()) return SequenceStatus::invalid_argument;
   begin_change(*shared_);
   cut(*shared_, length);
   return SequenceStatus::ok;
@@ -165,7 +172,7 @@ SequenceStatus Sequence::reject(uint32_t position, std::span<const int32_t> bann
   if (!are_tokens(banned, shared_->vocabulary_tokens)) return SequenceStatus::invalid_argument;
   std::lock_guard lock(shared_->mutex);
   if (shared_->ended != SequenceStatus::ok) return shared_->ended;
-  if (position > shared_->length || position == 0) return SequenceStatus::invalid_argument;
+  if (position > shared_->length() || position == 0) return SequenceStatus::invalid_argument;
   const bool adds_up = position == shared_->banned_position && !banned.empty();
   if ((adds_up ? shared_->banned.size() : 0) + banned.size() > banned_tokens_max) return SequenceStatus::limit;
   take_back(*shared_, position);
@@ -181,9 +188,9 @@ SequenceStatus Sequence::mask(uint32_t position, std::span<const uint64_t> allow
   std::lock_guard lock(shared_->mutex);
   SharedSequence& shared = *shared_;
   if (shared.ended != SequenceStatus::ok) return shared.ended;
-  if (position > shared.length || position == 0) return SequenceStatus::invalid_argument;
-  const bool drawn = position < shared.length || !shared.mailbox.empty();
-  const bool stands = position == shared.length && (!drawn || is_allowed(allowed, shared.mailbox.front()));
+  if (position > shared.length() || position == 0) return SequenceStatus::invalid_argument;
+  const bool drawn = position < shared.length() || !shared.mailbox.empty();
+  const bool stands = position == shared.length() && (!drawn || is_allowed(allowed, shared.mailbox.front()));
   if (!stands) take_back(shared, position);
   shared.mask = std::move(mask);
   shared.mask_position = position;
@@ -194,15 +201,15 @@ Sequence::Next Sequence::next(std::span<int32_t> out) {
   if (out.empty() || shared_->options.embeds) return {SequenceStatus::invalid_argument, 0};
   std::lock_guard lock(shared_->mutex);
   SharedSequence& shared = *shared_;
-  if (shared.length == 0) return {SequenceStatus::invalid_argument, 0};
+  if (shared.length() == 0) return {SequenceStatus::invalid_argument, 0};
   if (!shared.mailbox.empty()) {
     const auto count = shared.plan.keep_rows ? 1 : std::min(out.size(), shared.mailbox.size());
-    shared.rows.drop_before(shared.length);
-    forget_limits_before(shared, shared.length);
+    shared.rows.drop_before(shared.length());
+    forget_limits_before(shared, shared.length());
     std::copy_n(shared.mailbox.begin(), count, out.begin());
     shared.mailbox.erase(shared.mailbox.begin(), shared.mailbox.begin() + static_cast<ptrdiff_t>(count));
-    shared.length += static_cast<uint32_t>(count);
-    shared.keep = shared.length;
+    shared.tokens.insert(shared.tokens.end(), out.begin(), out.begin() + static_cast<ptrdiff_t>(count));
+    shared.keep = shared.length();
     shared.stats.generated_tokens += static_cast<uint32_t>(count);
     if (shared.paused) {
       shared.paused = false;
@@ -210,21 +217,18 @@ Sequence::Next Sequence::next(std::span<int32_t> out) {
     }
     return {SequenceStatus::ok, static_cast<uint32_t>(count)};
   }
-  if (shared.ended != SequenceStatus::ok) return {shared.ended, 0};
-  if (shared.full || shared.length >= shared.tokens_max) return {SequenceStatus::context_full, 0};
-  shared.owner_waits = true;
-  if (!shared.wants || shared.stopped) {
-    shared.wants = true;
-    shared.stopped = false;
-    notify_scheduler(shared_);
-  }
-  return {shared.ended, 0};
+  return {ask(shared_), 0};
+}
+
+bool Sequence::is_ready() {
+  std::lock_guard lock(shared_->mutex);
+  return shared_->options.embeds || shared_->length() == 0 || !shared_->mailbox.empty() || ask(shared_) != SequenceStatus::ok;
 }
 
 Sequence::Next Sequence::embed(std::span<float> out) {
   std::lock_guard lock(shared_->mutex);
   SharedSequence& shared = *shared_;
-  if (!shared.options.embeds || shared.length == 0) return {SequenceStatus::invalid_argument, 0};
+  if (!shared.options.embeds || shared.length() == 0) return {SequenceStatus::invalid_argument, 0};
   if (shared.embedding.empty()) {
     if (shared.ended != SequenceStatus::ok) return {shared.ended, 0};
     shared.owner_waits = true;
@@ -235,22 +239,19 @@ Sequence::Next Sequence::embed(std::span<float> out) {
   return {SequenceStatus::ok, static_cast<uint32_t>(shared.embedding.size())};
 }
 
+std::shared_ptr<const KeptRow> Sequence::row(uint32_t position) const {
+  std::lock_guard lock(shared_->mutex);
+  return position < shared_->length() ? shared_->rows.find(position) : nullptr;
+}
+
 std::vector<TokenLogprob> Sequence::candidates(uint32_t position, uint32_t count) const {
-  std::shared_ptr<const KeptRow> row;
-  {
-    std::lock_guard lock(shared_->mutex);
-    if (position < shared_->length) row = shared_->rows.find(position);
-  }
+  const auto row = this->row(position);
   if (!row) return {};
   return likeliest(row->logits(), std::min(count, candidates_max));
 }
 
 bool Sequence::logprobs(uint32_t position, std::span<const int32_t> tokens, std::span<float> logprobs) const {
-  std::shared_ptr<const KeptRow> row;
-  {
-    std::lock_guard lock(shared_->mutex);
-    if (position < shared_->length) row = shared_->rows.find(position);
-  }
+  const auto row = this->row(position);
   if (!row || !are_tokens(tokens, shared_->vocabulary_tokens)) return false;
   const double mass = log_mass(row->logits());
   for (size_t i = 0; i < tokens.size(); ++i) {
@@ -260,10 +261,18 @@ bool Sequence::logprobs(uint32_t position, std::span<const int32_t> tokens, std:
   return true;
 }
 
+uint32_t Sequence::logits(uint32_t position, std::span<float> out) const {
+  const auto row = this->row(position);
+  if (!row) return 0;
+  const auto logits = row->logits();
+  if (out.size() >= logits.size()) std::ranges::copy(logits, out.begin());
+  return static_cast<uint32_t>(logits.size());
+}
+
 SequenceStats Sequence::stats() const {
   std::lock_guard lock(shared_->mutex);
   SequenceStats stats = shared_->stats;
-  stats.tokens = shared_->length;
+  stats.tokens = shared_->length();
   return stats;
 }
 

@@ -51,6 +51,7 @@ struct SequenceOptions {
   Priority priority = Priority::normal;
   bool embeds = false;       // the owner wants embed() and no tokens
   bool keep_prefix = false;  // when it ends, its KV may serve later sequences of the same flow
+  bool dormant = false;      // there to be forked and never asked for tokens: its saved KV is given up before that of others
   uint32_t queue_deadline_ms = 30'000;
   std::function<void()> on_ready = {};  // after next() said "wait": called once on the scheduler's thread; must be quick
 };
@@ -105,6 +106,9 @@ class Sequence {
   // Takes sampled tokens, as many as are there and fit. A sequence without tokens is invalid_argument.
   Next next(std::span<int32_t> out);
 
+  // True when next() would not have to wait: tokens are there, or it would fail. Otherwise on_ready will be called.
+  bool is_ready();
+
   // Copies the vector of all tokens so far: ModelInfo::embedding_values values as its Pooling says, not normalised. `count` is how many
   // values it has; when `out` is shorter nothing is copied. Only of a sequence that was opened for it, which is computed from its first
   // append on.
@@ -116,11 +120,15 @@ class Sequence {
   // The log-probabilities of given tokens there, in `logprobs`, which is as long as `tokens`. False when no row is kept.
   bool logprobs(uint32_t position, std::span<const int32_t> tokens, std::span<float> logprobs) const;
 
+  // Copies the whole row of raw logits there; returns how many there are, 0 when no row is kept. When `out` is shorter nothing is copied.
+  uint32_t logits(uint32_t position, std::span<float> out) const;
+
   SequenceStats stats() const;
 
  private:
   friend class Scheduler;
   Sequence() = default;
+  std::shared_ptr<const class KeptRow> row(uint32_t position) const;
   std::shared_ptr<struct SharedSequence> shared_;
 };
 

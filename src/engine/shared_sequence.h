@@ -55,26 +55,30 @@ struct SharedSequence {
   // Lock order: this, then the inbox's. Uncontended in practice: taken once a token by the scheduler and once a call by the owner.
   std::mutex mutex;
 
-  // The owner's statement. `keep` of the scheduler's tokens stay, `added` follow.
+  // The owner's statement: the tokens as it sees them, kept, added and taken. The scheduler knows the first `keep` of them already.
   uint64_t epoch = 0;
+  std::vector<int32_t> tokens;
   uint32_t keep = 0;
-  std::vector<int32_t> added;
   bool plan_changed = false;
   DecodePlan plan;
-  bool prompt_added = false;    // `added` holds more than pushed tokens
+  bool prompt_added = false;    // what follows `keep` holds more than pushed tokens
   std::vector<int32_t> banned;  // at banned_position, until the token there is followed by another
   uint32_t banned_position = 0;
   std::shared_ptr<const TokenMask> mask;  // at mask_position; null: none
   uint32_t mask_position = 0;
-  uint32_t length = 0;  // as the owner sees it: kept, added and taken
-  bool wants = false;   // next() was called since the last change
+  bool wants = false;  // next() was called since the last change
   bool closed = false;
-  bool in_inbox = false;
+  bool in_inbox = false;  // or among the forks of one that is
+  // Forked from this one and not yet seen by the scheduler, which sees them before what this one states from now on.
+  std::vector<std::shared_ptr<SharedSequence>> forks;
+  uint64_t family = 0;  // the same for a sequence, its forks and theirs; 0: none
+
+  uint32_t length() const noexcept { return static_cast<uint32_t>(tokens.size()); }
 
   // The scheduler's answers, valid for `epoch`.
   std::vector<int32_t> mailbox;
   std::vector<float> embedding;  // empty: not there yet
-  KeptRows rows;                 // positions up to length + mailbox.size()
+  KeptRows rows;                 // positions up to length() + mailbox.size()
   bool owner_waits = false;
   bool paused = false;   // mailbox full: resumes when some were taken
   bool stopped = false;  // end token or new_tokens_max: resumes when the owner asks for more

@@ -9,9 +9,9 @@
 namespace realm::engine {
 namespace {
 
-constexpr double aside_share = 0.9;   // of the time that is due to them by weight: what others lose by switching is not theirs
-constexpr double aside_stall = 2;     // steps of the generating sequences that one step aside may take
-constexpr double pause_stall = 4;     // the same while those only pause: they will find it running when they come back
+constexpr double aside_share = 0.9;  // of the time that is due to them by weight: what others lose by switching is not theirs
+constexpr double aside_stall = 2;    // steps of the generating sequences that one step aside may take
+constexpr double pause_stall = 4;    // the same while those only pause: they will find it running when they come back
 constexpr int64_t interrupt_pause_ns = pause_ns_max;
 constexpr uint32_t interruptible_tokens_min = 32;  // smaller steps are over before anybody minds
 

@@ -33,7 +33,7 @@ Front::Front(const FrontOptions& options, const HttpLimits& limits, runtime::Run
       catalogue_(catalogue),
       store_(store),
       residents_(runtime, options.realms_resident_max),
-      gate_(options.gate, tenants),
+      gate_(options.gate, tenants, metrics_),
       admin_(tenants, &catalogue, &store, [this] { return status(); }),
       programs_(runtime, tenants, options.realm_defaults),
       inference_(runtime, tenants, programs_, residents_, metrics_, limits, options.realm_defaults),

@@ -42,9 +42,10 @@ Problem unauthenticated(const Request& request, std::string message) {
 
 }  // namespace
 
-Gatekeeper::Gatekeeper(const GatekeeperOptions& options, tenants::Tenants& tenants)
+Gatekeeper::Gatekeeper(const GatekeeperOptions& options, tenants::Tenants& tenants, const ServerMetrics& metrics)
     : options_(options),
       tenants_(tenants),
+      metrics_(metrics),
       default_realm_(
           std::make_shared<const tenants::Realm>(tenants::Realm{.id = "default", .name = "default", .models = {}, .limits = {}})),
       uploads_(options.uploads_max, options.uploads_of_realm_max) {}
@@ -116,11 +117,14 @@ std::expected<std::unique_ptr<Caller>, Problem> Gatekeeper::admit_tenant(const R
   auto admission = tenants_.admit(*identity->realm, is_upload ? 1 : estimated_tokens(request));
   if (!admission) {
     const tenants::RateRefusal& refusal = admission.error();
+    // Those at once have no bucket that fills by the clock: a place is free when one of them ends.
+    const auto retry_after_s = refusal.retry_after_ms > 0 ? static_cast<uint32_t>((refusal.retry_after_ms + 999) / 1'000)
+                                                          : metrics_.retry_after_s(identity->realm->name);
     return std::unexpected(Problem{.status = 429,
                                    .code = "rate_limit_exceeded",
                                    .message = "the limit " + std::string(refusal.limit) + " of realm " + identity->realm->name +
-                                              " is reached; try again in " + std::to_string((refusal.retry_after_ms + 999) / 1'000) + " s",
-                                   .retry_after_s = static_cast<uint32_t>((refusal.retry_after_ms + 999) / 1'000),
+                                              " is reached; try again in " + std::to_string(retry_after_s) + " s",
+                                   .retry_after_s = retry_after_s,
                                    .headers = rate_headers(refusal.state)});
   }
   admitted->call.admission = std::move(*admission);

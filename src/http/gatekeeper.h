@@ -9,6 +9,7 @@
 #include "http/message.h"
 #include "http/problem.h"
 #include "http/routes.h"
+#include "http/server_metrics.h"
 #include "http/service.h"
 #include "http/upload_places.h"
 #include "tenants/tenants.h"
@@ -33,7 +34,7 @@ struct Admitted : Caller {
 class Gatekeeper {
  public:
   // `tenants` outlives this.
-  Gatekeeper(const GatekeeperOptions& options, tenants::Tenants& tenants);
+  Gatekeeper(const GatekeeperOptions& options, tenants::Tenants& tenants, const ServerMetrics& metrics);
 
   // Any thread. A refusal for a rate limit carries its headers in `headers`.
   std::expected<std::unique_ptr<Caller>, Problem> admit(const Request& request) const;
@@ -46,6 +47,7 @@ class Gatekeeper {
 
   const GatekeeperOptions options_;
   tenants::Tenants& tenants_;
+  const ServerMetrics& metrics_;
   const tenants::RealmPointer default_realm_;
   mutable UploadPlaces uploads_;
 };

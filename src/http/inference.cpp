@@ -16,8 +16,6 @@ namespace {
 
 namespace asio = boost::asio;
 
-constexpr double retry_after_s_max = 60;
-
 std::string milliseconds(uint64_t ns) {
   char text[32];
   std::snprintf(text, sizeof text, "%.1f", static_cast<double>(ns) / 1e6);
@@ -115,6 +113,7 @@ struct Inference::Answer {
   std::shared_ptr<ResponseStream> stream;
   runtime::GenerationHandle generation;
   HeaderList headers;
+  std::string realm;
   Served served;
   bool begun = false;  // the head is out
 
@@ -127,13 +126,9 @@ struct Inference::Answer {
   bool finished = false;
 };
 
-Problem Inference::problem_with_retry(const Error& error) const {
+Problem Inference::problem_with_retry(const Error& error, std::string_view realm) const {
   Problem problem = problem_of(error);
-  if (problem.retry_after_s == 0) return problem;
-  // How long the queue takes at the rate at which requests have been ending.
-  const double rate = metrics_.requests_per_second();
-  const double running = metrics_.requests_running();
-  if (rate > 0) problem.retry_after_s = static_cast<uint32_t>(std::clamp(std::ceil(running / rate), 1.0, retry_after_s_max));
+  if (problem.retry_after_s > 0) problem.retry_after_s = metrics_.retry_after_s(realm);
   return problem;
 }
 
@@ -155,13 +150,13 @@ asio::awaitable<Served> Inference::serve(const Request& request, TenantCall call
   const asio::any_io_executor executor = client.executor();
   auto chosen = co_await programs_.choose(request, realm, executor);
   if (!chosen) {
-    const Problem problem = problem_with_retry(chosen.error());
+    const Problem problem = problem_with_retry(chosen.error(), realm->name);
     co_await refuse(request, problem, rate, client, served);
     co_return served;
   }
   auto use = residents_.use(call.realm->id, call.realm->revision, runtime_limits(*call.realm, realm_defaults_));
   if (!use) {
-    const Problem problem = problem_with_retry(use.error());
+    const Problem problem = problem_with_retry(use.error(), realm->name);
     co_await refuse(request, problem, rate, client, served);
     co_return served;
   }
@@ -170,6 +165,7 @@ asio::awaitable<Served> Inference::serve(const Request& request, TenantCall call
       Account{std::move(*use), std::move(call), request.id, request.traceparent, request.route(), metrics_, tenants_});
   Answer answer;
   answer.headers = rate_headers(rate);
+  answer.realm = realm->name;
   answer.signal = std::make_shared<WakeSignal>(client.executor());
   answer.stream = std::make_shared<ResponseStream>(
       limits_, [signal = answer.signal] { signal->wake(); },
@@ -184,7 +180,7 @@ asio::awaitable<Served> Inference::serve(const Request& request, TenantCall call
     answer.finished = true;
     answer.stream->release();
     account->close(std::unexpected(generation.error()), {});
-    const Problem problem = problem_with_retry(generation.error());
+    const Problem problem = problem_with_retry(generation.error(), realm->name);
     co_await refuse(request, problem, rate, client, served);
     co_return served;
   }
@@ -227,7 +223,7 @@ asio::awaitable<void> Inference::pump(const Request& request, Answer& answer, Cl
     } else if (taken.ended) {
       Response response;
       if (failed) {
-        const Problem problem = problem_with_retry(taken.ended->error());
+        const Problem problem = problem_with_retry(taken.ended->error(), answer.realm);
         metrics_.refused(problem.code);
         response = problem_response(protocol, problem, request.id);
       } else {

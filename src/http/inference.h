@@ -46,7 +46,7 @@ class Inference {
   boost::asio::awaitable<void> pump(const Request& request, Answer& answer, ClientIo& client);
   boost::asio::awaitable<void> refuse(const Request& request, const Problem& problem, const tenants::RateState& rate, ClientIo& client,
                                       Served& served);
-  Problem problem_with_retry(const Error& error) const;
+  Problem problem_with_retry(const Error& error, std::string_view realm) const;
 
   runtime::Runtime& runtime_;
   tenants::Tenants& tenants_;

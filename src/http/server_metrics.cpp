@@ -1,5 +1,6 @@
 #include "http/server_metrics.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/clock.h"
@@ -9,7 +10,7 @@ namespace {
 
 using Type = MetricText::Type;
 
-constexpr double rate_memory_s = 10;  // how far back requests_per_second() looks, as a time constant
+constexpr double rate_memory_s = 10;  // how far back retry_after_s() looks, as a time constant
 constexpr size_t codes_max = 64;      // refusal and outcome codes are ours, and few
 
 double seconds(uint64_t ns) { return static_cast<double>(ns) / 1e9; }
@@ -47,15 +48,20 @@ void ServerMetrics::request_ended(std::string_view realm, std::string_view outco
   counts.guest_cpu_ns += stats.guest_cpu_ns;
   if (counts.outcomes.size() < codes_max || counts.outcomes.contains(outcome)) ++counts.outcomes[std::string(outcome)];
   // Exponentially weighted: each end counts 1, and what was counted fades with the time constant.
-  const double passed_s = last_end_ns_ == 0 ? rate_memory_s : static_cast<double>(now_ns - last_end_ns_) / 1e9;
-  per_second_ = per_second_ * std::exp(-passed_s / rate_memory_s) + 1 / rate_memory_s;
-  last_end_ns_ = now_ns;
+  const double passed_s = counts.last_end_ns == 0 ? rate_memory_s : seconds(static_cast<uint64_t>(now_ns - counts.last_end_ns));
+  counts.ends_per_second = counts.ends_per_second * std::exp(-passed_s / rate_memory_s) + 1 / rate_memory_s;
+  counts.last_end_ns = now_ns;
 }
 
-double ServerMetrics::requests_per_second() const {
+uint32_t ServerMetrics::retry_after_s(std::string_view realm) const {
   std::lock_guard lock(mutex_);
-  if (last_end_ns_ == 0) return 0;
-  return per_second_ * std::exp(-static_cast<double>(monotonic_ns() - last_end_ns_) / 1e9 / rate_memory_s);
+  const auto found = realms_.find(realm);
+  if (found == realms_.end() || found->second.last_end_ns == 0) return 1;
+  const OfRealm& counts = found->second;
+  const double passed_s = seconds(static_cast<uint64_t>(monotonic_ns() - counts.last_end_ns));
+  const double rate = counts.ends_per_second * std::exp(-passed_s / rate_memory_s);
+  const double wait_s = std::ceil(counts.running / std::max(rate, 1.0 / retry_after_s_max));
+  return static_cast<uint32_t>(std::clamp(wait_s, 1.0, static_cast<double>(retry_after_s_max)));
 }
 
 void ServerMetrics::http_answered(uint16_t status) {
@@ -142,6 +148,8 @@ constexpr ModelFamily model_families[] = {
      [](const auto& s) { return static_cast<double>(s.saved_bytes); }},
     {"realm_prefix_cache_hit_tokens_total", Type::counter, "Prompt tokens found in a cached prefix",
      [](const auto& s) { return static_cast<double>(s.prefix_hit_tokens); }},
+    {"realm_forked_tokens_total", Type::counter, "Tokens whose KV was copied from the sequence that they were forked from",
+     [](const auto& s) { return static_cast<double>(s.forked_tokens); }},
     {"realm_steps_total", Type::counter, "Batches computed", [](const auto& s) { return static_cast<double>(s.steps); }},
     {"realm_batch_prefill_tokens_total", Type::counter, "Prompt tokens computed",
      [](const auto& s) { return static_cast<double>(s.prefill_tokens); }},

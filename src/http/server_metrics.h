@@ -15,6 +15,7 @@
 namespace realm::http {
 
 constexpr size_t realm_labels_max = 200;  // later ones are counted under `other`
+constexpr uint32_t retry_after_s_max = 60;
 
 class ServerMetrics {
  public:
@@ -29,8 +30,9 @@ class ServerMetrics {
   void client_gone();
 
   uint32_t requests_running() const noexcept { return running_.load(std::memory_order_relaxed); }
-  // Finished requests per second, of late; 0 before any has finished.
-  double requests_per_second() const;
+  // When somebody whom a full queue of the realm turned away may come again: how long what runs and waits takes at the rate at which
+  // the realm's requests have been ending of late; 1 to retry_after_s_max.
+  uint32_t retry_after_s(std::string_view realm) const;
 
   void write(MetricText& text) const;
 
@@ -42,6 +44,8 @@ class ServerMetrics {
     uint64_t generation_tokens = 0;
     uint64_t guest_cpu_ns = 0;
     uint32_t running = 0;
+    double ends_per_second = 0;  // of late, as of last_end_ns
+    int64_t last_end_ns = 0;
     std::map<std::string, uint64_t, std::less<>> outcomes;
   };
   OfRealm& of_realm(std::string_view realm);  // with mutex_ held
@@ -56,8 +60,6 @@ class ServerMetrics {
   mutable std::mutex mutex_;
   std::map<std::string, OfRealm, std::less<>> realms_;  // guarded, likewise below
   std::map<std::string, uint64_t, std::less<>> refusals_;
-  double per_second_ = 0;
-  int64_t last_end_ns_ = 0;
 
   Histogram time_to_first_token_{0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160};
   Histogram time_per_output_token_{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5};

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -63,6 +64,10 @@ class Generation : public std::enable_shared_from_this<Generation> {
   int32_t model_vocabulary(sandbox::HostCall& call, int32_t model, std::span<uint8_t> destination);
   // -- sequences
   int32_t seq_open(sandbox::HostCall& call, int32_t model, const realm_sequence_params_t& params);
+  int32_t seq_fork(sandbox::HostCall& call, int32_t sequence, uint32_t length);
+  int32_t seq_save(sandbox::HostCall& call, int32_t sequence, std::span<const uint8_t> name);
+  int32_t seq_load(sandbox::HostCall& call, int32_t model, std::span<const uint8_t> name, const realm_sequence_params_t& params);
+  int32_t seq_forget(sandbox::HostCall& call, int32_t model, std::span<const uint8_t> name);
   int32_t seq_close(sandbox::HostCall& call, int32_t sequence);
   int32_t seq_length(sandbox::HostCall& call, int32_t sequence);
   int32_t seq_append(sandbox::HostCall& call, int32_t sequence, std::span<const int32_t> tokens);
@@ -73,6 +78,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   int32_t seq_sampler(sandbox::HostCall& call, int32_t sequence, const realm_sampler_params_t& params, std::span<const int32_t> bias_tokens,
                       std::span<const float> bias_values);
   std::optional<int32_t> seq_next(sandbox::HostCall& call, int32_t sequence, std::span<int32_t> tokens);
+  std::optional<int32_t> seq_next_any(sandbox::HostCall& call, std::span<const int32_t> sequences, std::span<int32_t> ready);
   int32_t seq_reject(sandbox::HostCall& call, int32_t sequence, uint32_t position, std::span<const int32_t> banned);
   int32_t seq_mask(sandbox::HostCall& call, int32_t sequence, uint32_t position, std::span<const uint8_t> allowed);
   int32_t seq_push(sandbox::HostCall& call, int32_t sequence, std::span<const int32_t> tokens);
@@ -80,6 +86,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
                          std::span<float> logprobs);
   int32_t seq_logprobs(sandbox::HostCall& call, int32_t sequence, uint32_t position, std::span<const int32_t> tokens,
                        std::span<float> logprobs);
+  int32_t seq_logits(sandbox::HostCall& call, int32_t sequence, uint32_t position, std::span<float> logits);
 
  private:
   struct OpenModel {
@@ -91,9 +98,10 @@ class Generation : public std::enable_shared_from_this<Generation> {
     std::shared_ptr<RealmState> realm;
     std::shared_ptr<LoadedModel> loaded;
     std::unique_ptr<engine::Sequence> sequence;
+    realm_sequence_params_t params{};  // that it was opened with
     uint64_t kv_tokens = 0;
     int64_t opened_ns = 0;
-    OpenSequence(std::shared_ptr<RealmState> realm, std::shared_ptr<LoadedModel> loaded, std::unique_ptr<engine::Sequence> sequence,
+    OpenSequence(std::shared_ptr<RealmState> realm, std::shared_ptr<LoadedModel> loaded, const realm_sequence_params_t& params,
                  uint64_t kv_tokens);
     OpenSequence(OpenSequence&& other) noexcept = default;
     OpenSequence& operator=(OpenSequence&& other) noexcept = default;
@@ -105,6 +113,10 @@ class Generation : public std::enable_shared_from_this<Generation> {
     std::mutex mutex;
     std::optional<Result<std::shared_ptr<LoadedModel>>> result;  // guarded
   };
+
+  using SequenceOpener = std::function<Result<std::unique_ptr<engine::Sequence>>(engine::SequenceOptions)>;
+  int32_t open_sequence(sandbox::HostCall& call, const std::shared_ptr<LoadedModel>& loaded, const realm_sequence_params_t& params,
+                        const SequenceOpener& open);
 
   Result<void> start_instance();
   void instance_ended(sandbox::Outcome&& outcome);

@@ -13,12 +13,8 @@ constexpr int32_t end_code_restart = 100;  // beside enum realm_failure, which H
 }  // namespace
 
 Generation::OpenSequence::OpenSequence(std::shared_ptr<RealmState> a_realm, std::shared_ptr<LoadedModel> a_loaded,
-                                       std::unique_ptr<engine::Sequence> a_sequence, uint64_t a_kv_tokens)
-    : realm(std::move(a_realm)),
-      loaded(std::move(a_loaded)),
-      sequence(std::move(a_sequence)),
-      kv_tokens(a_kv_tokens),
-      opened_ns(monotonic_ns()) {}
+                                       const realm_sequence_params_t& some_params, uint64_t a_kv_tokens)
+    : realm(std::move(a_realm)), loaded(std::move(a_loaded)), params(some_params), kv_tokens(a_kv_tokens), opened_ns(monotonic_ns()) {}
 
 Generation::OpenSequence::~OpenSequence() {
   if (realm) realm->kv_tokens_reserved.fetch_sub(kv_tokens, std::memory_order_relaxed);

@@ -7,6 +7,7 @@
 #include "engine/model.h"
 #include "engine/scheduler.h"
 #include "runtime/model_source.h"
+#include "runtime/named_sequences.h"
 
 namespace realm::runtime {
 
@@ -15,6 +16,7 @@ struct RealmState;
 struct LoadedModel {
   std::shared_ptr<engine::Model> model;
   std::unique_ptr<engine::Scheduler> scheduler;
+  NamedSequences named{};
 };
 
 // Finds what a program asks for by name; the empty name is the default model.

@@ -122,7 +122,10 @@ struct Runtime::Impl : ModelLookup {
     for (const auto& generation : live) generation->cancel();
     std::lock_guard lock(mutex);
     realms.erase(realm.id);
-    for_each_loaded([&realm](const LoadedModel& loaded) { loaded.scheduler->forget_flow(realm.flow); });
+    for_each_loaded([&realm](LoadedModel& loaded) {
+      loaded.named.forget(realm.flow);
+      loaded.scheduler->forget_flow(realm.flow);
+    });
   }
 };
 

@@ -45,6 +45,8 @@ struct RealmLimits {
   uint32_t queue_deadline_ms = 60'000;           // waiting for admission to the batch
   std::string tenant_id = {};                    // whom models are published to; empty: those for everybody
   std::vector<std::string> models_allowed = {};  // by name; empty: all that the tenant may see
+  uint32_t saved_sequences_max = 64;             // under names, for each model
+  uint64_t saved_tokens_max = 65'536;            // of those together
   bool keep_prefixes = true;                     // later requests of this realm reuse KV of earlier ones
   sandbox::InstanceLimits instance;
 };

@@ -279,11 +279,11 @@ TEST_F(RuntimeTest, RealmsAreChecked) {
 
 // -- every function of the program ABI with every argument at its edges, generated from the table
 
-std::string compile(const std::string& text, const std::string& stem) {
+std::string compile(const std::string& text, const std::string& stem, const std::string& flags = "") {
   const std::string source = "/tmp/" + stem + ".wat";
   const std::string target = "/tmp/" + stem + ".wasm";
   std::ofstream(source) << text;
-  EXPECT_EQ(std::system(("wat2wasm " + source + " -o " + target).c_str()), 0) << text;
+  EXPECT_EQ(std::system(("wat2wasm " + flags + " " + source + " -o " + target).c_str()), 0) << text;
   unlink(source.c_str());
   return target;
 }
@@ -293,41 +293,77 @@ const char* wasm_type(sandbox::ValueKind kind) {
   return kind == sandbox::ValueKind::f32 ? "f32" : "i32";
 }
 
-// Calls one function many times; returns how many calls came back at all.
-std::string hostile_program(const sandbox::HostFunction& function, unsigned seed) {
+// A program with a model, a sequence and ten tokens in it that calls one function many times, with values at the edges and, where a
+// handle may stand, with handles that are valid. Its memory is addressed by 32 or 64 bits.
+std::string hostile_program(const sandbox::HostFunction& function, bool memory64, unsigned seed) {
   static constexpr const char* edges[] = {"0", "1", "65535", "65536", "65537", "0x7fffffff", "0x80000000", "-1", "-4", "8", "4096"};
+  static constexpr const char* wide_edges[] = {"0x100000000",        "0xffffffff", "0x7fffffffffffffff",
+                                               "0x8000000000000000", "-65536",     "0x10000fff8"};
+  const std::string pointer = memory64 ? "i64" : "i32";
+  const auto type = [&](sandbox::ValueKind kind) { return kind == sandbox::ValueKind::pointer ? pointer : std::string(wasm_type(kind)); };
   std::mt19937 random(seed);
   std::string parameters, calls;
-  for (const auto kind : function.parameters) parameters += std::string(" (param ") + wasm_type(kind) + ")";
-  const size_t rounds = function.parameters.empty() ? 1 : 200;
+  for (const auto kind : function.parameters) parameters += " (param " + type(kind) + ")";
+  const size_t rounds = function.parameters.empty() ? 1 : 250;
   for (size_t round = 0; round < rounds; ++round) {
     calls += "    (drop (call $f";
-    for (const auto kind : function.parameters) calls += std::string(" (") + wasm_type(kind) + ".const " + edges[random() % 11] + ")";
+    for (const auto kind : function.parameters) {
+      const bool wide = type(kind) == "i64" && random() % 3 == 0;
+      const std::string edge = wide ? wide_edges[random() % 6] : edges[random() % 11];
+      const unsigned handle = random() % 4;
+      if (kind == sandbox::ValueKind::i32 && handle < 2) {
+        calls += handle == 0 ? " (global.get $model)" : " (global.get $sequence)";
+      } else {
+        calls += " (" + type(kind) + ".const " + edge + ")";
+      }
+    }
     calls += "))\n";
   }
-  return "(module (import \"realm\" \"" + function.name + "\" (func $f" + parameters + " (result " + wasm_type(function.result) +
-         ")))\n  (memory (export \"memory\") 1)\n  (func (export \"realm_abi_v1\"))\n  (func (export \"handle\") (result i32)\n" + calls +
-         "    (i32.const 0)))";
+  const std::string zero = "(" + pointer + ".const 0)";
+  return "(module (import \"" + function.module + "\" \"" + function.name + "\" (func $f" + parameters + " (result " +
+         type(function.result) + ")))\n (import \"realm\" \"model_open\" (func $open (param " + pointer +
+         " i32) (result i32)))\n (import \"realm\" \"seq_open\" (func $seq (param i32 " + pointer +
+         ") (result i32)))\n (import \"realm\" \"seq_append\" (func $append (param i32 " + pointer +
+         " i32) (result i32)))\n (memory (export \"memory\") " + (memory64 ? "i64 " : "") +
+         "1)\n (global $model (mut i32) (i32.const 0)) (global $sequence (mut i32) (i32.const 0))\n"
+         " (func (export \"realm_abi_v1\"))\n (func (export \"handle\") (result i32)\n"
+         "  (global.set $model (call $open " +
+         zero +
+         " (i32.const 0)))\n"
+         "  (i32.store " +
+         zero +
+         " (i32.const 40))\n"
+         "  (global.set $sequence (call $seq (global.get $model) " +
+         zero +
+         "))\n"
+         "  (if (i32.le_s (global.get $sequence) (i32.const 0)) (then unreachable))\n"
+         "  (if (call $append (global.get $sequence) (" +
+         pointer + ".const 64) (i32.const 10)) (then unreachable))\n" + calls + "    (i32.const 0)))";
 }
 
 TEST_F(RuntimeTest, HostileArgumentsOfEveryFunctionAreContained) {
   int functions = 0;
   for (const auto& function : program_abi_functions()) {
-    const auto program = compile(hostile_program(function, 7u + static_cast<unsigned>(functions)), "realm-hostile-" + function.name);
-    auto hostile = Runtime::create(options(program));
-    ASSERT_TRUE(hostile) << function.name << ": " << hostile.error().message;
-    RealmLimits limits;
-    limits.instance.cpu_ms_max = 2'000;
-    limits.instance.wall_ms_max = 5'000;
-    Answer answer;
-    auto realm = (*hostile)->create_realm("hostile", limits);
-    ASSERT_TRUE((*hostile)->generate(*realm, {"{}"}, answer)) << function.name;
-    answer.wait();
-    // `fail` and `restart` may end the program; everything else gives an answer and lets it go on.
-    if (function.name != "fail" && function.name != "restart") {
-      EXPECT_TRUE(answer.result) << function.name << ": " << answer.result.error().message;
+    for (const bool memory64 : {false, true}) {
+      const std::string name = function.name + (memory64 ? " of a memory64 program" : "");
+      const auto text = hostile_program(function, memory64, 7u + static_cast<unsigned>(functions));
+      const auto program = compile(text, "realm-hostile-" + function.name, memory64 ? "--enable-memory64" : "");
+      auto hostile = Runtime::create(options(program));
+      ASSERT_TRUE(hostile) << name << ": " << hostile.error().message;
+      ASSERT_TRUE((*hostile)->load_model({.file = environment("REALM_TINY_MODEL")}));
+      RealmLimits limits;
+      limits.instance.cpu_ms_max = 10'000;
+      limits.instance.wall_ms_max = 60'000;
+      Answer answer;
+      auto realm = (*hostile)->create_realm("hostile", limits);
+      ASSERT_TRUE((*hostile)->generate(*realm, {"{}"}, answer)) << name;
+      answer.wait();
+      // `fail` and `restart` may end the program; everything else gives an answer and lets it go on.
+      if (function.name != "fail" && function.name != "restart") {
+        EXPECT_TRUE(answer.result) << name << ": " << answer.result.error().message;
+      }
+      unlink(program.c_str());
     }
-    unlink(program.c_str());
     ++functions;
   }
   EXPECT_GE(functions, 25);

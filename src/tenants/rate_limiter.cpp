@@ -13,7 +13,6 @@ namespace {
 
 constexpr double minute_ns = 60e9;
 constexpr int64_t day_s = 86'400;
-constexpr uint64_t concurrency_retry_ms = 1'000;
 
 // Holds up to one minute's worth and refills evenly.
 struct Bucket {
@@ -177,7 +176,7 @@ std::expected<RateLimiter::Admission, RateRefusal> RateLimiter::admit(const Real
     return std::unexpected(RateRefusal{limit, retry_after_ms, state->rate()});
   };
   if (limits.concurrent_requests_max > 0 && state->running >= limits.concurrent_requests_max) {
-    return refuse("concurrent_requests_max", concurrency_retry_ms);
+    return refuse("concurrent_requests_max", 0);
   }
   if (const double missing = limits.requests_per_minute > 0 ? state->requests.lacking(1) : 0; missing > 0) {
     return refuse("requests_per_minute", state->requests.wait_ms(missing));

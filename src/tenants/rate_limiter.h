@@ -28,8 +28,8 @@ struct RateState {
 };
 
 struct RateRefusal {
-  std::string_view limit;  // the name of the limit: "requests_per_minute"
-  uint64_t retry_after_ms = 0;
+  std::string_view limit;       // the name of the limit: "requests_per_minute"
+  uint64_t retry_after_ms = 0;  // 0: no clock tells, as with what runs at once
   RateState state;
 };
 

@@ -19,3 +19,25 @@ def test_the_complete_program_compiles_and_runs(realm, tmp_path):
     text = done.stdout.decode()
     assert done.returncode == 0, done.stderr.decode()
     assert len(text) > 20 and "e" not in text.lower()
+
+
+def table() -> dict[str, tuple[bool, list[str]]]:
+    """Of each function of the program ABI: whether it may suspend, and the names of its parameters."""
+    header = (ROOT / "abi" / "realm_abi.h").read_text().replace("\\\n", " ")
+    rows = re.findall(r"\bX\((\w+),\s*(IMMEDIATE|MAY_SUSPEND),\s*\w+,\s*\((.*?)\)\)", header, re.S)
+    functions = {}
+    for name, waits, parameters in rows:
+        names = [re.search(r"(\w+)\s*$", one)[1] for one in parameters.split(",")]
+        functions[name] = (waits == "MAY_SUSPEND", [] if names == ["void"] else names)
+    return functions
+
+
+def test_every_function_of_the_table_has_its_section_and_no_other_has_one():
+    functions = table()
+    assert len(functions) > 30
+    page = (ROOT / "docs" / "programs.md").read_text()
+    sections = {}
+    for name, parameters, suspends in re.findall(r"^### `(\w+)\((.*?)\)`( ~)?$", page, re.M):
+        assert name not in sections, f"{name} has two sections"
+        sections[name] = (suspends != "", [one.strip() for one in parameters.split(",")] if parameters else [])
+    assert sections == functions
