@@ -1,4 +1,4 @@
-// What a request asks the form of its answer to be: response_format, grammar, regex.
+// What a request asks the form of its answer to be: response_format, grammar, regex and others.
 #pragma once
 
 #include <memory>
@@ -18,8 +18,8 @@ struct AnswerShape {
   common_json schema;
 };
 
-// Reads `response_format`, `json_schema`, `grammar`, `regex` and `guided_regex`, of which at most one may ask for a form. Returns what is
-// wrong, beginning with the field's name.
+// Reads `response_format`, `json_schema`, `grammar`, `regex`, and vLLM's `structured_outputs` and `guided_json`, `guided_regex`,
+// `guided_grammar`, `guided_choice`, of which at most one may ask for a form. Returns what is wrong, beginning with the field's name.
 std::optional<std::string> read_answer_shape(const common_json& request, AnswerShape& shape);
 
 // Null for a free answer, and when the form is not usable; then `problem` says why, beginning with the field's name.

@@ -48,6 +48,16 @@ common_json tool_result(const common_json& block, const std::string& field) {
   return message;
 }
 
+// Turns of one role after each other are one turn in this protocol.
+void add_text(common_json& messages, const std::string& role, const std::string& text) {
+  const bool joins = !messages.empty() && messages.back().at("role").get<std::string>() == role && !messages.back().contains("tool_calls");
+  if (joins) {
+    messages.back()["content"] = messages.back().at("content").get<std::string>() + "\n" + text;
+  } else {
+    messages.push_back(text_message(role, text));
+  }
+}
+
 // One message of blocks may be several of OpenAI's: results of tools are messages of their own there.
 void add_blocks(common_json& messages, const std::string& role, const common_json& blocks, const std::string& field) {
   std::string text;
@@ -66,9 +76,12 @@ void add_blocks(common_json& messages, const std::string& role, const common_jso
       refuse_if(problem(here + ".type: only text, tool_use and tool_result blocks are supported"));
     }
   }
-  if (text.empty() && calls.empty()) return;
+  if (calls.empty()) {
+    if (!text.empty()) add_text(messages, role, text);
+    return;
+  }
   common_json message = text_message(role, text);
-  if (!calls.empty()) message["tool_calls"] = calls;
+  message["tool_calls"] = calls;
   messages.push_back(message);
 }
 
@@ -88,7 +101,7 @@ common_json read_conversation(const common_json& body) {
     if (!message.contains("content")) refuse_if(problem(field + ".content: is missing"));
     const common_json& content = message.at("content");
     if (content.is_string()) {
-      messages.push_back(text_message(role, content.get<std::string>()));
+      add_text(messages, role, content.get<std::string>());
     } else if (content.is_array()) {
       add_blocks(messages, role, content, field);
     } else {
@@ -121,11 +134,15 @@ common_json read_tools(const common_json& body) {
   return tools;
 }
 
-ToolChoice read_choice(const common_json& body, const common_json& tools) {
-  ToolChoice choice;
+void read_choice(const common_json& body, Chat& chat) {
+  const common_json& tools = chat.request.tools;
+  ToolChoice& choice = chat.choice;
   const common_json* value = find(body, "tool_choice");
-  if (value == nullptr) return choice;
+  if (value == nullptr) return;
   if (!value->is_object() || !has_text(*value, "type")) refuse_if(problem("tool_choice: must be an object with a type"));
+  bool single = false;
+  refuse_if(read_bool(*value, "disable_parallel_tool_use", single));
+  chat.parallel_calls = !single;
   const std::string type = value->at("type").get<std::string>();
   if (type == "none") {
     choice.kind = ToolChoice::none;
@@ -133,13 +150,31 @@ ToolChoice read_choice(const common_json& body, const common_json& tools) {
     choice.kind = ToolChoice::required;
   } else if (type == "tool") {
     if (!has_text(*value, "name")) refuse_if(problem("tool_choice.name: must be a string"));
-    choice = {ToolChoice::named, value->at("name").get<std::string>()};
+    choice.kind = ToolChoice::named;
+    choice.name = value->at("name").get<std::string>();
     if (!tools.is_array() || !tool_names(tools).contains(choice.name)) refuse_if(problem("tool_choice: there is no tool of this name"));
   } else if (type != "auto") {
     refuse_if(problem("tool_choice.type: must be \"auto\", \"any\", \"tool\" or \"none\""));
   }
   if (choice.kind == ToolChoice::required && !tools.is_array()) refuse_if(problem("tool_choice: there are no tools to choose from"));
-  return choice;
+}
+
+// `output_config.format` (earlier `output_format`) is what chat completions call response_format, with the schema one level up.
+void move_format(const common_json& body, common_json& fields) {
+  std::string field = "output_format";
+  const common_json* format = find(body, field);
+  if (const common_json* config = find(body, "output_config")) {
+    if (!config->is_object()) refuse_if(wrong_type("output_config", "an object", *config));
+    if (const common_json* newer = find(*config, "format")) {
+      field = "output_config.format";
+      format = newer;
+    }
+  }
+  if (format == nullptr) return;
+  if (!format->is_object() || !has_text(*format, "type") || format->at("type").get<std::string>() != "json_schema" ||
+      find(*format, "schema") == nullptr)
+    refuse_if(problem(field + ": must be {\"type\": \"json_schema\", \"schema\"}"));
+  fields["json_schema"] = format->at("schema");
 }
 
 }  // namespace
@@ -158,10 +193,12 @@ Chat read_message_request(const common_json& body, bool needs_max_tokens) {
     if (!stops->is_array()) refuse_if(wrong_type("stop_sequences", "an array of strings", *stops));
     fields["stop"] = *stops;
   }
+  move_format(body, fields);
   refuse_if(read_options(fields, request));
   request.messages = read_conversation(body);
+  prefill_from_last_message(request);
   request.tools = read_tools(body);
-  chat.choice = read_choice(body, request.tools);
+  read_choice(body, chat);
   return chat;
 }
 

@@ -33,7 +33,7 @@ std::string prompt_text(const Model& model, const Request& request) {
   if (model.info().adds_eos && !input.eos_token.empty() && text.ends_with(input.eos_token)) {
     text.resize(text.size() - input.eos_token.size());
   }
-  return text;
+  return text + request.prefill;
 }
 
 uint64_t random_seed() {
@@ -76,6 +76,22 @@ void set_sampler(Sequence& sequence, const Model& model, const Request& request,
   sequence.sampler(params, tokens, biases);
 }
 
+std::string shown_text(const Model& model, int32_t token) {
+  std::string text;
+  model.append_text(&token, 1, REALM_DETOKENIZE_SPECIAL, text);
+  return text;
+}
+
+// Of the token that a judged sequence took last, or of another at its place.
+TokenLogprob logprob_of(const Model& model, const Sequence& sequence, int32_t token, uint32_t position, uint32_t alternatives) {
+  TokenLogprob told{.text = shown_text(model, token), .logprob = sequence.logprob(position, token), .top = {}};
+  int32_t tokens[top_logprobs_max];
+  float logprobs[top_logprobs_max];
+  const uint32_t count = alternatives == 0 ? 0 : std::min(alternatives, sequence.candidates(position, tokens, logprobs, alternatives));
+  for (uint32_t i = 0; i < count; ++i) told.top.emplace_back(shown_text(model, tokens[i]), logprobs[i]);
+  return told;
+}
+
 // One answer in the making.
 class Choice {
  public:
@@ -100,7 +116,7 @@ class Choice {
     for (uint32_t i = 0; i < count; ++i) {
       ++ending_.tokens;
       if (request_.top_logprobs >= 0) tell_logprob(tokens[i], sequence_.length() - count + i);
-      if ((!request_.ignore_eos && model_.ends_generation(tokens[i])) || add(tokens[i])) return finish(true);
+      if ((!request_.ignore_eos && model_.ends_generation(tokens[i])) || add(tokens[i]) || sink_.is_satisfied(number_)) return finish(true);
     }
     const bool cut = count == 0 || (request_.max_tokens != 0 && ending_.tokens >= request_.max_tokens);
     return cut ? finish(source_.is_whole()) : true;
@@ -117,20 +133,9 @@ class Choice {
     return constraint;
   }
 
-  std::string text_of(int32_t token) const {
-    std::string text;
-    model_.append_text(&token, 1, REALM_DETOKENIZE_SPECIAL, text);
-    return text;
-  }
-
   void tell_logprob(int32_t token, uint32_t position) {
-    TokenLogprob told{.text = text_of(token), .logprob = sequence_.logprob(position, token), .top = {}};
-    int32_t tokens[top_logprobs_max];
-    float logprobs[top_logprobs_max];
-    const auto wanted = static_cast<uint32_t>(request_.top_logprobs);
-    const uint32_t count = wanted == 0 ? 0 : std::min(wanted, sequence_.candidates(position, tokens, logprobs, wanted));
-    for (uint32_t i = 0; i < count; ++i) told.top.emplace_back(text_of(tokens[i]), logprobs[i]);
-    if (!model_.ends_generation(token) || request_.ignore_eos) sink_.on_token(number_, told);
+    if (model_.ends_generation(token) && !request_.ignore_eos) return;
+    sink_.on_token(number_, logprob_of(model_, sequence_, token, position, static_cast<uint32_t>(request_.top_logprobs)));
   }
 
   static uint32_t tokens_max(const Model& model, const Request& request, const std::vector<int32_t>& prompt) {
@@ -202,6 +207,27 @@ std::vector<int32_t> prompt_tokens(const Model& model, const Request& request) {
   std::vector<int32_t> tokens = model.tokenize(text, REALM_TOKENIZE_ADD_SPECIAL | REALM_TOKENIZE_PARSE_SPECIAL);
   require_room(model, tokens, prompt_field(request));
   return tokens;
+}
+
+std::vector<TokenLogprob> prompt_logprobs(const Model& model, const std::vector<int32_t>& prompt, uint32_t alternatives) {
+  std::vector<TokenLogprob> told = {{.text = shown_text(model, prompt.front()), .logprob = 0, .top = {}}};
+  Sequence sequence(model, static_cast<uint32_t>(prompt.size()) + 1);
+  sequence.append({prompt.front()});
+  realm_sampler_params_t params{};
+  params.top_p = params.typical_p = params.repetition_penalty = 1;
+  params.flags = REALM_SAMPLER_JUDGED;
+  sequence.sampler(params);
+  std::vector<uint8_t> mask((model.info().vocabulary_tokens + 7) / 8);
+  for (uint32_t i = 1; i < prompt.size(); ++i) {
+    uint8_t& bits = mask[static_cast<size_t>(prompt[i]) / 8];
+    bits = static_cast<uint8_t>(1u << (prompt[i] % 8));
+    sequence.mask(i, mask);
+    bits = 0;
+    int32_t token = 0;
+    if (sequence.next(&token, 1) == 0) break;
+    told.push_back(logprob_of(model, sequence, prompt[i], i, alternatives));
+  }
+  return told;
 }
 
 Usage generate_answers(const Model& model, const Request& request, const std::vector<std::vector<int32_t>>& prompts, uint32_t copies,

@@ -43,6 +43,8 @@ class AnswerSink {
   virtual void on_end(uint32_t, const Ending&) {}
   // Before the text that the token adds to; only when the request asks for log-probabilities.
   virtual void on_token(uint32_t, const TokenLogprob&) {}
+  // Nothing more is wanted of this answer.
+  virtual bool is_satisfied(uint32_t) const { return false; }
 };
 
 // The request's prompt or rendered messages as tokens. Ends the instance when there is no room for an answer.
@@ -50,6 +52,9 @@ std::vector<int32_t> prompt_tokens(const Model& model, const Request& request);
 
 // The same check for tokens that came as they are.
 void require_room(const Model& model, const std::vector<int32_t>& tokens, const std::string& field);
+
+// Of each token of a prompt after those before it; of the first the text alone. A step of the batch for each token.
+std::vector<TokenLogprob> prompt_logprobs(const Model& model, const std::vector<int32_t>& prompt, uint32_t alternatives);
 
 // `copies` answers to each prompt, all in the batch at once; choice = prompt * copies + copy.
 Usage generate_answers(const Model& model, const Request& request, const std::vector<std::vector<int32_t>>& prompts, uint32_t copies,

@@ -5,6 +5,11 @@
 
 namespace realm {
 
+struct Chat;
+
+// The fields of a chat completion. Refuses what cannot be answered.
+Chat read_chat(const common_json& body);
+
 void answer_chat_completion(const common_json& body);  // POST /v1/chat/completions
 void answer_completion(const common_json& body);       // POST /v1/completions
 void answer_response(const common_json& body);         // POST /v1/responses

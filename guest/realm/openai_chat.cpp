@@ -1,3 +1,5 @@
+#include <set>
+
 #include "realm/chat.h"
 #include "realm/openai.h"
 #include "realm/openai_fields.h"
@@ -168,21 +170,36 @@ void read_logprobs(const common_json& body, Request& request) {
   if (wanted) request.top_logprobs = top;
 }
 
+void check_roles(const common_json& messages) {
+  static const std::set<std::string> roles = {"system", "user", "assistant", "tool", "function"};
+  size_t index = 0;
+  for (const common_json& message : messages) {
+    const std::string field = "messages[" + std::to_string(index++) + "].role";
+    if (!roles.contains(message.at("role").get<std::string>()))
+      refuse(400, "invalid_value", field + ": must be system, developer, user, assistant or tool", field);
+  }
+}
+
+}  // namespace
+
 Chat read_chat(const common_json& body) {
   Chat chat;
   set_openai_defaults(chat.request);
   refuse_unsupported(body);
   if (find(body, "messages") == nullptr) refuse(400, "missing_required_parameter", "messages: is missing", "messages");
   refuse_if(read_messages(body, chat.request));
+  check_roles(chat.request.messages);
+  bool goes_on = false;
+  refuse_if(read_bool(body, "continue_final_message", goes_on));
+  if (goes_on) prefill_from_last_message(chat.request);
   refuse_if(read_options(body, chat.request));
+  refuse_if(read_bool(body, "parallel_tool_calls", chat.parallel_calls));
   if (chat.request.tools.is_array()) refuse_if(check_tools(chat.request.tools));
   refuse_if(read_tool_choice(body, chat.request.tools, chat.choice));
   read_logprobs(body, chat.request);
   chat.copies = read_copies(body);
   return chat;
 }
-
-}  // namespace
 
 void answer_chat_completion(const common_json& body) {
   Chat chat = read_chat(body);

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "realm/openai.h"
 #include "realm/openai_fields.h"
 #include "realm/prompt_list.h"
@@ -8,11 +10,13 @@ namespace {
 constexpr uint32_t prompts_max = 16;
 constexpr uint32_t default_tokens_max = 16;  // OpenAI's
 constexpr int32_t completion_logprobs_max = 5;
+constexpr uint32_t judged_prompt_tokens_max = 2'048;  // whose own log-probabilities are told: a step of the batch each
 
 struct Completion {
   Request request;
   uint32_t copies = 1;
   bool echo = false;
+  bool prompt_only = false;  // max_tokens is 0
   PromptList prompts;
 };
 
@@ -24,12 +28,16 @@ Completion read_completion(const common_json& body) {
   refuse_unsupported(body);
   if (find(body, "suffix") != nullptr) refuse(400, "unsupported_parameter", "suffix: is not supported", "suffix");
   completion.prompts = read_prompts(body, "prompt", prompts_max);
-  refuse_if(read_options(body, request));
+  refuse_if(read_bool(body, "echo", completion.echo));
+  common_json fields = body;
+  const common_json* most = find(body, "max_tokens");
+  completion.prompt_only = completion.echo && most != nullptr && most->is_number_integer() && most->get<int64_t>() == 0;
+  if (completion.prompt_only) fields.erase("max_tokens");
+  refuse_if(read_options(fields, request));
   completion.copies = read_copies(body);
   uint32_t best_of = completion.copies;
   refuse_if(read_integer(body, "best_of", 1, copies_max, best_of));
   if (best_of != completion.copies) refuse(400, "unsupported_value", "best_of: only the same as n is supported", "best_of");
-  refuse_if(read_bool(body, "echo", completion.echo));
   refuse_if(read_integer(body, "logprobs", 0, completion_logprobs_max, request.top_logprobs));
   return completion;
 }
@@ -67,6 +75,13 @@ struct Logprobs {
     top.push_back(alternatives);
     offsets.push_back(offset);
   }
+  // The first token of a prompt has none before it that it could follow.
+  void add_first(const std::string& text) {
+    tokens.push_back(text);
+    values.push_back(nullptr);
+    top.push_back(nullptr);
+    offsets.push_back(0);
+  }
   common_json object() const {
     common_json object = common_json::object();
     object["tokens"] = tokens;
@@ -77,19 +92,28 @@ struct Logprobs {
   }
 };
 
+// In characters, as clients cut texts.
+size_t width(std::string_view text) {
+  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
+}
+
 class CompletionSink : public AnswerSink {
  public:
-  CompletionSink(const Completion& completion, const Model& model, size_t choices, bool stream)
-      : logprobs_(completion.request.top_logprobs >= 0), stream_(stream), model_(model.text(REALM_TEXT_NAME)), of_(choices) {
-    if (!completion.echo) return;
-    for (size_t i = 0; i < choices; ++i) {
-      const size_t prompt = i / completion.copies;
+  CompletionSink(const Completion& completion, const Model& model, const std::vector<std::vector<int32_t>>& prompts, bool stream)
+      : logprobs_(completion.request.top_logprobs >= 0),
+        stream_(stream),
+        model_(model.text(REALM_TEXT_NAME)),
+        of_(prompts.size() * completion.copies) {
+    for (size_t i = 0; completion.echo && i < prompts.size(); ++i) {
+      Of of;
       if (!completion.prompts.texts.empty()) {
-        of_[i].text = completion.prompts.texts[prompt];
+        of.text = completion.prompts.texts[i];
       } else {
-        model.append_text(completion.prompts.token_ids[prompt].data(), static_cast<uint32_t>(completion.prompts.token_ids[prompt].size()),
-                          0, of_[i].text);
+        model.append_text(prompts[i].data(), static_cast<uint32_t>(prompts[i].size()), 0, of.text);
       }
+      if (logprobs_) judge(completion, model, prompts[i], of.logprobs);
+      of.offset = width(of.text);
+      std::fill_n(of_.begin() + static_cast<ptrdiff_t>(i * completion.copies), completion.copies, of);
     }
   }
 
@@ -109,10 +133,9 @@ class CompletionSink : public AnswerSink {
     return list;
   }
 
- protected:
   void on_token(uint32_t choice, const TokenLogprob& token) override {
     of_[choice].logprobs.add(token, of_[choice].offset);
-    of_[choice].offset += token.text.size();
+    of_[choice].offset += width(token.text);
   }
   void on_text(uint32_t choice, const std::string& text) override {
     of_[choice].text += text;
@@ -130,6 +153,22 @@ class CompletionSink : public AnswerSink {
     Logprobs logprobs;
     const char* reason = nullptr;
   };
+
+  static void judge(const Completion& completion, const Model& model, const std::vector<int32_t>& prompt, Logprobs& into) {
+    if (prompt.size() > judged_prompt_tokens_max) {
+      refuse(400, "invalid_value", "logprobs: with echo at most " + std::to_string(judged_prompt_tokens_max) + " tokens of a prompt",
+             "logprobs");
+    }
+    const auto told = prompt_logprobs(model, prompt, static_cast<uint32_t>(completion.request.top_logprobs));
+    into.add_first(told.front().text);
+    size_t offset = 0;
+    std::string plain;  // control tokens are no part of the text
+    for (size_t i = 1; i < told.size(); ++i) {
+      plain.clear();
+      model.append_text(&prompt[i - 1], 1, 0, plain);
+      into.add(told[i], offset += width(plain));
+    }
+  }
 
   common_json shown(uint32_t choice) {
     Of& of = of_[choice];
@@ -166,8 +205,14 @@ void answer_completion(const common_json& body) {
   const StreamOptions stream = read_stream(body);
   const Model model(completion.request.model);
   const auto prompts = tokens_of(model, completion);
-  CompletionSink sink(completion, model, prompts.size() * completion.copies, stream.stream);
-  const Usage usage = generate_answers(model, completion.request, prompts, completion.copies, sink);
+  CompletionSink sink(completion, model, prompts, stream.stream);
+  Usage usage;
+  if (completion.prompt_only) {
+    for (uint32_t i = 0; i < prompts.size() * completion.copies; ++i) sink.on_end(i, Ending());
+    for (const auto& prompt : prompts) usage.prompt_tokens += static_cast<uint32_t>(prompt.size());
+  } else {
+    usage = generate_answers(model, completion.request, prompts, completion.copies, sink);
+  }
   common_json answer = sink.envelope();
   if (stream.stream) {
     if (stream.include_usage) {

@@ -30,6 +30,13 @@ void refuse_unsupported(const common_json& body) {
   bool store = false;
   refuse_if(read_bool(body, "store", store));
   if (store) refuse(400, "unsupported_value", "store: answers are not stored here; leave it out or set it to false", "store");
+  std::string user;
+  for (const char* field : {"user", "safety_identifier", "prompt_cache_key", "service_tier", "reasoning_effort"}) {
+    refuse_if(read_text(body, field, user));
+  }
+  if (const common_json* metadata = find(body, "metadata"); metadata != nullptr && !metadata->is_object()) {
+    refuse_if(wrong_type("metadata", "an object", *metadata));
+  }
   if (const common_json* modalities = find(body, "modalities")) {
     if (!modalities->is_array()) refuse_if(wrong_type("modalities", "an array", *modalities));
     for (const common_json& one : *modalities) {

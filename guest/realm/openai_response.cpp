@@ -121,6 +121,17 @@ void move_format(const common_json& body, common_json& fields) {
   fields["response_format"] = moved;
 }
 
+// Log-probabilities are the one thing that can be included here.
+void read_included(const common_json& body, Request& request) {
+  if (const common_json* include = find(body, "include")) {
+    if (!include->is_array()) refuse_if(wrong_type("include", "an array of strings", *include));
+    for (const common_json& one : *include) {
+      if (one.is_string() && one.get<std::string>() == "message.output_text.logprobs") request.top_logprobs = 0;
+    }
+  }
+  refuse_if(read_integer(body, "top_logprobs", 0, top_logprobs_max, request.top_logprobs));
+}
+
 Chat read_response_request(const common_json& body) {
   Chat chat;
   set_openai_defaults(chat.request);
@@ -130,6 +141,7 @@ Chat read_response_request(const common_json& body) {
       refuse(400, "unsupported_parameter", std::string(field) + ": answers are not stored here", field);
     }
   }
+  refuse_unsupported(body);
   common_json fields = body;
   for (const char* field : {"input", "tools", "tool_choice", "prompt", "store", "text", "max_tokens"}) {
     if (fields.contains(field)) fields.erase(field);
@@ -142,14 +154,17 @@ Chat read_response_request(const common_json& body) {
   chat.request.messages = read_input_items(body);
   chat.request.tools = read_flat_tools(body);
   refuse_if(read_tool_choice(body, chat.request.tools, chat.choice));
+  refuse_if(read_bool(body, "parallel_tool_calls", chat.parallel_calls));
+  read_included(body, chat.request);
   return chat;
 }
 
-common_json text_part(const std::string& text) {
+common_json text_part(const std::string& text, const common_json& logprobs = common_json::array()) {
   common_json part = common_json::object();
   part["type"] = "output_text";
   part["text"] = text;
   part["annotations"] = common_json::array();
+  part["logprobs"] = logprobs;
   return part;
 }
 
@@ -197,6 +212,7 @@ class ResponseSink : public ChatSink {
   }
 
  protected:
+  void on_token(uint32_t, const TokenLogprob& token) override { new_logprobs_.push_back(logprob_entry(token)); }
   void on_pieces(uint32_t, const ToolPieces& pieces) override {
     begin();
     if (!pieces.text.empty()) add_text(pieces.text);
@@ -220,7 +236,7 @@ class ResponseSink : public ChatSink {
     object["max_output_tokens"] = chat.request.max_tokens == 0 ? common_json(nullptr) : common_json(chat.request.max_tokens);
     object["model"] = model.text(REALM_TEXT_NAME);
     object["output"] = common_json::array();
-    object["parallel_tool_calls"] = true;
+    object["parallel_tool_calls"] = chat.parallel_calls;
     object["previous_response_id"] = nullptr;
     object["store"] = false;
     object["temperature"] = chat.request.temperature;
@@ -229,7 +245,10 @@ class ResponseSink : public ChatSink {
     object["top_p"] = chat.request.top_p;
     object["truncation"] = "disabled";
     object["usage"] = nullptr;
-    object["metadata"] = common_json::object();
+    object["metadata"] = body.value("metadata", common_json(common_json::object()));
+    object["text"] = body.value("text", common_json::object({{"format", {{"type", "text"}}}}));
+    object["background"] = false;
+    object["user"] = body.value("user", common_json(nullptr));
     return object;
   }
 
@@ -289,31 +308,33 @@ class ResponseSink : public ChatSink {
       }
     }
     text_ += text;
-    if (!stream_) return;
+    for (const common_json& one : new_logprobs_) logprobs_.push_back(one);
     common_json event = of_part();
     event["delta"] = text;
-    event["logprobs"] = common_json::array();
-    send("response.output_text.delta", event);
+    event["logprobs"] = new_logprobs_;
+    new_logprobs_ = common_json::array();
+    if (stream_) send("response.output_text.delta", event);
   }
 
   void close_text() {
     if (text_id_.empty()) return;
     common_json content = common_json::array();
-    content.push_back(text_part(text_));
+    content.push_back(text_part(text_, logprobs_));
     const common_json item = message_item(text_id_, "completed", content);
     if (stream_) {
       common_json done = of_part();
       done["text"] = text_;
-      done["logprobs"] = common_json::array();
+      done["logprobs"] = logprobs_;
       send("response.output_text.done", done);
       common_json part = of_part();
-      part["part"] = text_part(text_);
+      part["part"] = text_part(text_, logprobs_);
       send("response.content_part.done", part);
       send_item("response.output_item.done", item);
     }
     output_.push_back(item);
     text_id_.clear();
     text_.clear();
+    logprobs_ = common_json::array();
   }
 
   void add_call_item(const ToolCall& call) {
@@ -343,6 +364,8 @@ class ResponseSink : public ChatSink {
   common_json output_ = common_json::array();
   std::string text_id_;  // of the message that is being written; empty: none
   std::string text_;
+  common_json logprobs_ = common_json::array();      // of that message
+  common_json new_logprobs_ = common_json::array();  // of tokens whose text is not out yet
   bool cut_ = false;
   uint32_t sequence_number_ = 0;
 };

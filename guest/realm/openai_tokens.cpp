@@ -1,6 +1,8 @@
 // /tokenize and /detokenize, as llama-server and vLLM have them.
+#include "realm/chat.h"
 #include "realm/openai.h"
 #include "realm/openai_fields.h"
+#include "realm/utf8_assembler.h"
 
 namespace realm {
 namespace {
@@ -11,6 +13,46 @@ std::string model_name(const common_json& body) {
   return name;
 }
 
+// A token that is no whole text is told as its bytes.
+common_json shown(const std::string& text) {
+  if (valid_utf8_prefix(text) == text.size()) return text;
+  common_json bytes = common_json::array();
+  for (const char c : text) bytes.push_back(static_cast<int32_t>(static_cast<unsigned char>(c)));
+  return bytes;
+}
+
+void reply_tokens(const common_json& body, const Model& model, const std::vector<int32_t>& tokens, bool with_pieces) {
+  bool with_texts = false;
+  refuse_if(read_bool(body, "return_token_strs", with_texts));
+  common_json list = common_json::array();
+  common_json texts = common_json::array();
+  for (const int32_t token : tokens) {
+    if (with_texts) texts.push_back(model.token_text(token));
+    if (!with_pieces) {
+      list.push_back(token);
+      continue;
+    }
+    common_json piece = common_json::object();
+    piece["id"] = token;
+    piece["piece"] = shown(model.token_text(token));
+    list.push_back(piece);
+  }
+  common_json answer = common_json::object();
+  answer["tokens"] = list;
+  answer["count"] = tokens.size();
+  answer["max_model_len"] = model.info().context_tokens_max;
+  if (with_texts) answer["token_strs"] = texts;
+  reply(answer);
+}
+
+// The tokens that a chat would be answered from.
+void answer_tokenize_chat(const common_json& body) {
+  Chat chat = read_chat(body);
+  const Model model(chat.request.model);
+  offer_tools(chat, model);
+  reply_tokens(body, model, prompt_tokens(model, chat.request), false);
+}
+
 }  // namespace
 
 void answer_tokenize(const common_json& body) {
@@ -18,6 +60,7 @@ void answer_tokenize(const common_json& body) {
   bool add_special = false;
   bool parse_special = true;
   bool with_pieces = false;
+  if (find(body, "messages") != nullptr) return answer_tokenize_chat(body);
   const bool vllm = find(body, "prompt") != nullptr;
   if (!vllm && find(body, "content") == nullptr) refuse(400, "missing_required_parameter", "content: is missing", "content");
   refuse_if(read_text(body, vllm ? "prompt" : "content", text));
@@ -25,26 +68,12 @@ void answer_tokenize(const common_json& body) {
   refuse_if(read_bool(body, vllm ? "add_special_tokens" : "add_special", add_special));
   refuse_if(read_bool(body, "parse_special", parse_special));
   refuse_if(read_bool(body, "with_pieces", with_pieces));
-  if (text.size() > tokenize_bytes_max) refuse(400, "", "content: at most 1 MiB of text", "content");
+  const char* field = vllm ? "prompt" : "content";
+  if (text.size() > tokenize_bytes_max) refuse(400, "", std::string(field) + ": at most 1 MiB of text", field);
   const Model model(model_name(body));
   const auto tokens =
       model.tokenize(text, (add_special ? REALM_TOKENIZE_ADD_SPECIAL : 0) | (parse_special ? REALM_TOKENIZE_PARSE_SPECIAL : 0));
-  common_json list = common_json::array();
-  for (const int32_t token : tokens) {
-    if (!with_pieces) {
-      list.push_back(token);
-      continue;
-    }
-    common_json piece = common_json::object();
-    piece["id"] = token;
-    piece["piece"] = model.token_text(token);
-    list.push_back(piece);
-  }
-  common_json answer = common_json::object();
-  answer["tokens"] = list;
-  answer["count"] = tokens.size();
-  answer["max_model_len"] = model.info().context_tokens_max;
-  reply(answer);
+  reply_tokens(body, model, tokens, with_pieces);
 }
 
 void answer_detokenize(const common_json& body) {

@@ -1,5 +1,6 @@
 #include "realm/request.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <limits>
@@ -9,11 +10,14 @@
 namespace realm {
 namespace {
 
+constexpr float top_p_lowest = 1e-6F;
+
 Problem read_seed(const common_json& object, Request& request) {
   const common_json* value = find(object, "seed");
   if (value == nullptr) return {};
   if (!value->is_number_integer()) return wrong_type("seed", "an integer", *value);
-  request.seed = static_cast<uint64_t>(value->get<int64_t>());
+  const int64_t seed = value->get<int64_t>();
+  if (seed != -1) request.seed = static_cast<uint64_t>(seed);  // -1 is a random one, as in llama-server and vLLM
   return {};
 }
 
@@ -107,6 +111,9 @@ Problem read_messages(const common_json& object, Request& request) {
     if (!message.contains("role")) return problem(field + ".role: is missing");
     if (!message.at("role").is_string()) return wrong_type(field + ".role", "a string", message.at("role"));
     if (!message.contains("content") && !message.contains("tool_calls")) return problem(field + ".content: is missing");
+    const bool calls = find(message, "tool_calls") != nullptr;
+    if (calls && !message.at("tool_calls").is_array()) return wrong_type(field + ".tool_calls", "an array", message.at("tool_calls"));
+    if (find(message, "content") == nullptr && !calls) return wrong_type(field + ".content", "a string or an array of parts", nullptr);
     if (auto bad = flatten_content(field, message)) return bad;
     // Templates know "system"; "developer" is OpenAI's newer word for it.
     if (message.at("role").get<std::string>() == "developer") message["role"] = "system";
@@ -158,7 +165,7 @@ Problem read_sampling(const common_json& object, Request& request) {
   if (check(read_integer(object, "max_tokens", 1, most, request.max_tokens)) ||
       check(read_integer(object, "max_completion_tokens", 1, most, request.max_tokens)) ||
       check(read_number(object, "temperature", {0, 100}, request.temperature)) ||
-      check(read_integer(object, "top_k", 0, most, request.top_k)) || check(read_number(object, "top_p", {0, 1, true}, request.top_p)) ||
+      check(read_integer(object, "top_k", -1, most, request.top_k)) || check(read_number(object, "top_p", {0, 1}, request.top_p)) ||
       check(read_number(object, "min_p", {0, 1}, request.min_p)) ||
       check(read_number(object, "typical_p", {0, 1, true}, request.typical_p)) ||
       check(read_number(object, "repeat_penalty", {0, 100, true}, request.repeat_penalty)) ||
@@ -169,6 +176,8 @@ Problem read_sampling(const common_json& object, Request& request) {
       check(read_stop(object, request)) || check(read_logit_bias(object, request))) {
     return bad;
   }
+  request.top_k = std::max(request.top_k, 0);             // -1 is vLLM's word for all
+  request.top_p = std::max(request.top_p, top_p_lowest);  // of 0 the likeliest token is left
   return {};
 }
 

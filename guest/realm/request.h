@@ -26,6 +26,7 @@ struct Request {
   common_json messages;               // [{role, content, ...}], content a string or text parts
   common_json tools;                  // handed to the template as it is; null when absent
   common_json template_arguments;     // chat_template_kwargs; null when absent
+  std::string prefill;                // how the answer to `messages` begins; the model goes on from there
   uint32_t max_tokens = 0;            // 0: until the context is full
   float temperature = 0.8f;
   int32_t top_k = 40;

@@ -64,29 +64,67 @@ std::set<std::string> tool_names(const common_json& tools) {
   return names;
 }
 
+std::set<std::string> callable_names(const common_json& tools, const ToolChoice& choice) {
+  std::set<std::string> names = tool_names(tools);
+  std::erase_if(names, [&choice](const std::string& name) { return !choice.allows(name); });
+  return names;
+}
+
+namespace {
+
+Problem read_mode(const std::string& field, const common_json& word, ToolChoice& choice) {
+  const std::string mode = word.is_string() ? word.get<std::string>() : "";
+  if (mode == "required") {
+    choice.kind = ToolChoice::required;
+  } else if (mode != "auto") {
+    return problem(field + ": must be \"auto\" or \"required\"");
+  }
+  return {};
+}
+
+// {"type": "allowed_tools", "allowed_tools": {"mode", "tools"}}; in responses without the inner object.
+Problem read_allowed_tools(const common_json& value, const std::set<std::string>& offered, ToolChoice& choice) {
+  const common_json* inner = find(value, "allowed_tools");
+  const common_json& list = inner != nullptr && inner->is_object() ? *inner : value;
+  if (auto bad = read_mode("tool_choice.allowed_tools.mode", list.value("mode", common_json("auto")), choice)) return bad;
+  const common_json* tools = find(list, "tools");
+  if (tools == nullptr || !tools->is_array() || tools->empty())
+    return problem("tool_choice.allowed_tools.tools: must be an array of tools");
+  for (const common_json& tool : *tools) {
+    const common_json* function = function_of(tool);
+    const common_json& named = function != nullptr ? *function : tool;
+    if (!named.is_object() || !has_text(named, "name") || !offered.contains(named.at("name").get<std::string>()))
+      return problem("tool_choice.allowed_tools.tools: must name tools that are offered");
+    choice.allowed.insert(named.at("name").get<std::string>());
+  }
+  return {};
+}
+
+}  // namespace
+
 Problem read_tool_choice(const common_json& object, const common_json& tools, ToolChoice& choice) {
   const common_json* value = find(object, "tool_choice");
   if (value == nullptr) return {};
-  const bool has_tools = tools.is_array() && !tools.empty();
+  const std::set<std::string> offered = tools.is_array() ? tool_names(tools) : std::set<std::string>();
   if (value->is_string()) {
-    const std::string word = value->get<std::string>();
-    if (word == "none") {
+    if (value->get<std::string>() == "none") {
       choice.kind = ToolChoice::none;
-    } else if (word == "required") {
-      choice.kind = ToolChoice::required;
-    } else if (word != "auto") {
+    } else if (read_mode("tool_choice", *value, choice)) {
       return problem("tool_choice: must be \"none\", \"auto\", \"required\" or an object that names a function");
     }
-  } else if (value->is_object()) {
+  } else if (!value->is_object()) {
+    return wrong_type("tool_choice", "a string or an object", *value);
+  } else if (has_text(*value, "type") && value->at("type").get<std::string>() == "allowed_tools") {
+    if (auto bad = read_allowed_tools(*value, offered, choice)) return bad;
+  } else {
     const common_json* function = function_of(*value);
     const common_json& named = function != nullptr ? *function : *value;
     if (!has_text(named, "name")) return problem("tool_choice.function.name: must be a string");
-    choice = {ToolChoice::named, named.at("name").get<std::string>()};
-    if (has_tools && !tool_names(tools).contains(choice.name)) return problem("tool_choice: there is no tool of this name");
-  } else {
-    return wrong_type("tool_choice", "a string or an object", *value);
+    choice.kind = ToolChoice::named;
+    choice.name = named.at("name").get<std::string>();
+    if (!offered.empty() && !offered.contains(choice.name)) return problem("tool_choice: there is no tool of this name");
   }
-  if (!has_tools && choice.kind >= ToolChoice::required) return problem("tool_choice: there are no tools to choose from");
+  if (offered.empty() && choice.kind >= ToolChoice::required) return problem("tool_choice: there are no tools to choose from");
   return {};
 }
 
@@ -136,35 +174,67 @@ void tell_tools_in_text(Request& request) {
   request.tools = nullptr;
 }
 
-common_json call_schema(const common_json& tools, const ToolChoice& choice) {
+namespace {
+
+// A schema that moves to `root` in another one: its references into itself follow.
+common_json moved(const common_json& schema, const std::string& root) {
+  if (schema.is_array()) {
+    common_json list = common_json::array();
+    for (const common_json& one : schema) list.push_back(moved(one, root));
+    return list;
+  }
+  if (!schema.is_object()) return schema;
+  common_json object = common_json::object();
+  for (const auto& [key, value] : schema.items()) {
+    const bool is_reference = key == "$ref" && value.is_string() && value.get<std::string>().starts_with("#");
+    object[key] = is_reference ? common_json(root + value.get<std::string>().substr(1)) : moved(value, root);
+  }
+  return object;
+}
+
+// Puts a schema into `definitions`; returns a reference to it.
+common_json defined(common_json& definitions, const std::string& name, const common_json& schema) {
+  const std::string root = "#/$defs/" + name;
+  definitions[name] = moved(schema, root);
+  common_json reference = common_json::object();
+  reference["$ref"] = root;
+  return reference;
+}
+
+common_json object_schema(const common_json& properties) {
+  common_json required = common_json::array();
+  for (const auto& [name, value] : properties.items()) required.push_back(std::string(name));
+  common_json schema = common_json::object();
+  schema["type"] = "object";
+  schema["properties"] = properties;
+  schema["required"] = required;
+  schema["additionalProperties"] = false;
+  return schema;
+}
+
+}  // namespace
+
+common_json call_schema(const common_json& tools, const ToolChoice& choice, const common_json& answer) {
+  common_json definitions = common_json::object();
   common_json options = common_json::array();
+  if (!answer.is_null()) options.push_back(defined(definitions, "answer", answer));
   for (const common_json& tool : tools) {
     const common_json& function = *function_of(tool);
     const std::string name = function.at("name").get<std::string>();
-    if (choice.kind == ToolChoice::named && name != choice.name) continue;
+    if (!choice.allows(name)) continue;
     common_json fixed = common_json::object();
     fixed["const"] = name;
+    common_json any = common_json::object();
+    any["type"] = "object";
+    const common_json* parameters = find(function, "parameters");
     common_json properties = common_json::object();
     properties["name"] = fixed;
-    if (const common_json* parameters = find(function, "parameters")) {
-      properties["arguments"] = *parameters;
-    } else {
-      common_json any = common_json::object();
-      any["type"] = "object";
-      properties["arguments"] = any;
-    }
-    common_json required = common_json::array();
-    required.push_back("name");
-    required.push_back("arguments");
-    common_json option = common_json::object();
-    option["type"] = "object";
-    option["properties"] = properties;
-    option["required"] = required;
-    option["additionalProperties"] = false;
-    options.push_back(option);
+    properties["arguments"] =
+        defined(definitions, "tool" + std::to_string(options.size()), parameters == nullptr || parameters->empty() ? any : *parameters);
+    options.push_back(object_schema(properties));
   }
-  if (options.size() == 1) return options.at(0);
   common_json schema = common_json::object();
+  schema["$defs"] = definitions;
   schema["anyOf"] = options;
   return schema;
 }

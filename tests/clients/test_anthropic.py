@@ -1,5 +1,7 @@
 """The official anthropic client, unchanged."""
 
+import json
+
 import anthropic
 import pytest
 
@@ -63,3 +65,28 @@ def test_errors(client):
         client.messages.create(model="nothing", max_tokens=4, messages=HELLO)
     with pytest.raises(anthropic.BadRequestError):
         client.messages.create(model=MODEL, max_tokens=4, messages=[{"role": "nobody", "content": "x"}])
+
+
+def test_a_begun_answer_goes_on(client):
+    """The last turn may be the assistant's; and turns of one role after each other are one."""
+    options = {"model": MODEL, "max_tokens": 12, "extra_body": {"temperature": 0}}
+    begun = client.messages.create(messages=[*HELLO, {"role": "assistant", "content": "Hello, my dear"}], **options)
+    plain = client.messages.create(messages=HELLO, **options)
+    counted = client.messages.count_tokens(model=MODEL, messages=[*HELLO, {"role": "assistant", "content": "Hello, my dear"}]).input_tokens
+    assert begun.content[0].text != plain.content[0].text
+    assert 2 <= counted - client.messages.count_tokens(model=MODEL, messages=HELLO).input_tokens <= 6
+    twice = [{"role": "user", "content": "Say"}, {"role": "user", "content": [{"type": "text", "text": "hello."}]}]
+    once = [{"role": "user", "content": "Say\nhello."}]
+    one, other = (client.messages.create(messages=turns, **options).content[0].text for turns in (twice, once))
+    assert one == other
+
+
+def test_structured_output(client):
+    form = {"type": "json_schema", "schema": {"type": "object", "properties": {"n": {"enum": [3, 4]}}, "required": ["n"],
+                                              "additionalProperties": False}}
+    for body in ({"output_config": {"format": form}}, {"output_format": form}):
+        message = client.messages.create(model=MODEL, max_tokens=40, messages=HELLO, extra_body={"temperature": 0, **body})
+        assert json.loads(message.content[0].text)["n"] in (3, 4)
+    with pytest.raises(anthropic.BadRequestError) as raised:
+        client.messages.create(model=MODEL, max_tokens=4, messages=HELLO, extra_body={"output_config": {"format": {"type": "xml"}}})
+    assert "output_config.format" in raised.value.body["error"]["message"]
