@@ -23,6 +23,7 @@ class Realm:
     def __init__(self, binary: Path, model: Path):
         self.binary = binary
         self.model = model
+        self.program = binary.parent / "realm.wasm"
 
     def run(self, *args: str, stdin: bytes | None = b"", env: dict | None = None, **options) -> subprocess.CompletedProcess:
         return subprocess.run(

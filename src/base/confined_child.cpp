@@ -79,15 +79,20 @@ uint64_t mapped_bytes() {
   return pages * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
 }
 
+// Of a call's first argument.
+scmp_arg_cmp equals(uint64_t value) { return {.arg = 0, .op = SCMP_CMP_EQ, .datum_a = value, .datum_b = 0}; }
+
 bool allow(scmp_filter_ctx filter, const Confinement& confinement) {
   bool ok = true;
   for (const int call : {SCMP_SYS(write), SCMP_SYS(munmap), SCMP_SYS(brk), SCMP_SYS(mremap), SCMP_SYS(madvise), SCMP_SYS(futex),
                          SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(rt_sigreturn), SCMP_SYS(clock_gettime)}) {
     ok = ok && seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 0) == 0;
   }
+  // The third argument is the protection.
+  const scmp_arg_cmp not_executable{.arg = 2, .op = SCMP_CMP_MASKED_EQ, .datum_a = PROT_EXEC, .datum_b = 0};
   for (const int call : {SCMP_SYS(mmap), SCMP_SYS(mprotect)}) {
     ok = ok && (confinement.compiles ? seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 0) == 0
-                                     : seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)) == 0);
+                                     : seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1, not_executable) == 0);
   }
   if (!confinement.compiles) return ok;
   // The second line is what a thread does that has just been started, the rest what it does later.
@@ -96,11 +101,11 @@ bool allow(scmp_filter_ctx filter, const Confinement& confinement) {
         SCMP_SYS(rseq), SCMP_SYS(set_robust_list), SCMP_SYS(rt_sigprocmask), SCMP_SYS(sigaltstack), SCMP_SYS(sched_getaffinity)}) {
     ok = ok && seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 0) == 0;
   }
-  ok = ok && seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME)) == 0;
+  ok = ok && seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, equals(PR_SET_NAME)) == 0;
   // The C library looks for a setting of the system when it gives memory of a thread back, and does without.
   ok = ok && seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(openat), 0) == 0;
   // abort(), when memory is used up.
-  ok = ok && seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, SCMP_A0(SCMP_CMP_EQ, static_cast<uint64_t>(getpid()))) == 0;
+  ok = ok && seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, equals(static_cast<uint64_t>(getpid()))) == 0;
   return ok;
 }
 

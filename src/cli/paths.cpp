@@ -57,11 +57,13 @@ Result<std::filesystem::path> find_program(const std::string& choice) {
     return fail(ErrorCode::not_found, "program " + name + ": no such file; give the path of realm.wasm with --program");
   }
   std::error_code error;
-  const auto executable = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
-  for (const auto& file : {executable / "realm.wasm", executable.parent_path() / "share" / "realm" / "realm.wasm"}) {
-    if (is_there(file)) return file;
+  const auto beside = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
+  const auto installed = beside.parent_path() / "share" / "realm";
+  for (const auto& folder : {beside, installed}) {
+    if (is_there(folder / "realm.wasm")) return folder / "realm.wasm";
   }
-  return fail(ErrorCode::not_found, "program realm.wasm: not in " + executable.string() + "; put it there or give its path with --program");
+  return fail(ErrorCode::not_found, "program realm.wasm: neither in " + beside.string() + " nor in " + installed.string() +
+                                        "; put it there or give its path with --program");
 }
 
 }  // namespace realm::cli

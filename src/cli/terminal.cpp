@@ -21,18 +21,31 @@ Spinner::Spinner(std::string text) : text_(std::move(text)) {
   thread_ = std::thread([this] {
     static constexpr const char* frames[] = {"⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"};
     for (unsigned turn = 0; !stopping_.load(std::memory_order_relaxed); ++turn) {
-      const float fraction = fraction_.load(std::memory_order_relaxed);
-      if (fraction >= 0) {
-        std::fprintf(stderr, "\r\033[K%s %s %.0f %%", frames[turn % 10], text_.c_str(), 100 * static_cast<double>(fraction));
-      } else {
-        std::fprintf(stderr, "\r\033[K%s %s", frames[turn % 10], text_.c_str());
-      }
-      std::fflush(stderr);
+      draw(frames[turn % 10]);
       std::this_thread::sleep_for(std::chrono::milliseconds(80));
     }
     std::fprintf(stderr, "\r\033[K");
     std::fflush(stderr);
   });
+}
+
+// The terminal does not wrap meanwhile: erasing reaches only the line that the cursor is in.
+void Spinner::draw(const char* frame) {
+  const float fraction = fraction_.load(std::memory_order_relaxed);
+  std::string line = std::string("\r\033[K\033[?7l") + frame + " ";
+  {
+    std::lock_guard lock(mutex_);
+    line += printable(text_);
+  }
+  if (fraction >= 0) line += " " + std::to_string(static_cast<int>(100 * fraction)) + " %";
+  line += "\033[?7h";
+  std::fwrite(line.data(), 1, line.size(), stderr);
+  std::fflush(stderr);
+}
+
+void Spinner::set_text(std::string text) {
+  std::lock_guard lock(mutex_);
+  text_ = std::move(text);
 }
 
 Spinner::~Spinner() { stop(); }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -21,7 +22,8 @@ bool stderr_is_terminal();
 // Prints "realm: message" to stderr and returns the exit code for it.
 int report(const Error& error);
 
-// A spinner with a text on stderr while it lives, when stderr is a terminal; nothing otherwise.
+// A spinner with a text on stderr while it lives, when stderr is a terminal; nothing otherwise. It keeps to one line: what does not
+// fit into the terminal's width is not shown.
 class Spinner {
  public:
   explicit Spinner(std::string text);
@@ -29,10 +31,13 @@ class Spinner {
   Spinner(const Spinner&) = delete;
   Spinner& operator=(const Spinner&) = delete;
   void set_fraction(float fraction) noexcept { fraction_.store(fraction, std::memory_order_relaxed); }
-  void stop();  // clears the line; safe to call twice
+  void set_text(std::string text);  // any thread
+  void stop();                      // clears the line; safe to call twice
 
  private:
-  std::string text_;
+  void draw(const char* frame);
+  std::mutex mutex_;
+  std::string text_;  // guarded
   std::atomic<float> fraction_{-1};
   std::atomic<bool> stopping_{false};
   std::thread thread_;

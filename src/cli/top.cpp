@@ -78,8 +78,10 @@ std::vector<std::string> realm_lines(const Sample& before, const Sample& now) {
   const Rates rates(before, now, "realms");
   std::vector<const json::value*> realms;
   for (const json::value& realm : now.status.at("realms").as_array()) realms.push_back(&realm);
-  std::stable_sort(realms.begin(), realms.end(), [&rates](const json::value* a, const json::value* b) {
-    return rates.of(*a, "generation_tokens") > rates.of(*b, "generation_tokens");
+  std::sort(realms.begin(), realms.end(), [&rates](const json::value* a, const json::value* b) {
+    const double rate_a = rates.of(*a, "generation_tokens");
+    const double rate_b = rates.of(*b, "generation_tokens");
+    return rate_a != rate_b ? rate_a > rate_b : a < b;  // of one rate: as the server listed them
   });
   std::vector<std::vector<std::string>> rows = {{"REALM", "REQUESTS", "ACTIVE", "WAITING", "TOKENS/S", "PROMPT/S", "KV TOKENS"}};
   for (const json::value* realm : realms) {

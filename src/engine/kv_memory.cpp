@@ -5,6 +5,7 @@
 #include <llama.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <mutex>
 #include <unordered_map>
 
@@ -48,6 +49,12 @@ struct LazyMappings {
   }
 };
 
+size_t resident_bytes(void* base, size_t bytes) {
+  std::vector<unsigned char> pages((bytes + page_bytes - 1) / page_bytes);
+  if (mincore(base, bytes, pages.data()) != 0) return 0;
+  return page_bytes * static_cast<size_t>(std::count_if(pages.begin(), pages.end(), [](unsigned char page) { return (page & 1) != 0; }));
+}
+
 void release_pages(std::byte* base, size_t bytes) noexcept {
   const auto begin = (reinterpret_cast<uintptr_t>(base) + page_bytes - 1) & ~(page_bytes - 1);
   const auto end = (reinterpret_cast<uintptr_t>(base) + bytes) & ~(page_bytes - 1);
@@ -78,7 +85,10 @@ void __wrap_ggml_backend_buffer_clear(ggml_backend_buffer_t buffer, uint8_t valu
   const bool on_host = ggml_backend_buffer_is_host(buffer);
   void* base = on_host && ggml_backend_buffer_get_size(buffer) > 0 ? ggml_backend_buffer_get_base(buffer) : nullptr;
   if (value == 0 && base != nullptr && LazyMappings::instance().contains(base)) {
-    madvise(base, ggml_backend_buffer_get_size(buffer), MADV_DONTNEED);
+    const size_t bytes = ggml_backend_buffer_get_size(buffer);
+    // The streams of a layer lie side by side: a huge page would make megabytes of several of them resident for one token.
+    madvise(base, bytes, MADV_NOHUGEPAGE);
+    madvise(base, bytes, MADV_DONTNEED);
     return;
   }
   __real_ggml_backend_buffer_clear(buffer, value);
@@ -86,6 +96,14 @@ void __wrap_ggml_backend_buffer_clear(ggml_backend_buffer_t buffer, uint8_t valu
 }
 
 namespace realm::engine {
+
+std::vector<LazyMapping> lazy_mappings() {
+  LazyMappings& mappings = LazyMappings::instance();
+  std::lock_guard lock(mappings.mutex);
+  std::vector<LazyMapping> found;
+  for (const auto& [base, bytes] : mappings.bytes_by_base) found.push_back({base, bytes, resident_bytes(base, bytes)});
+  return found;
+}
 
 KvMemory::KvMemory(llama_context* context) {
   auto* memory = llama_get_memory(context);

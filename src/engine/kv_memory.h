@@ -16,6 +16,15 @@ namespace realm::engine {
 // Buffers of at least this size are mapped lazily.
 constexpr size_t lazy_mapping_bytes_min = 8u << 20;
 
+struct LazyMapping {
+  const void* base = nullptr;
+  size_t bytes = 0;
+  size_t resident_bytes = 0;
+};
+
+// The buffers that are mapped lazily: KV, and whatever else is large and in the memory of the host. Any thread; looks at every page.
+std::vector<LazyMapping> lazy_mappings();
+
 // Where the KV of each stream lies. Scheduler thread only; no longer than its context.
 class KvMemory {
  public:

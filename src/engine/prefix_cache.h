@@ -18,11 +18,9 @@ namespace realm::engine {
 constexpr uint32_t prefix_tokens_min = 16;  // shorter ones cost less to compute than to keep
 constexpr uint32_t prefixes_per_flow_max = 64;
 
+// The store of the states that are put into it outlives it.
 class PrefixCache {
  public:
-  // `store` holds the bytes and outlives the cache.
-  explicit PrefixCache(StateStore& store) : store_(store) {}
-
   struct Match {
     uint32_t tokens = 0;             // how many leading tokens agree
     uint32_t saved_tokens = 0;       // how many the saved state holds
@@ -49,7 +47,6 @@ class PrefixCache {
   };
   void erase(FlowId flow, std::list<Entry>::iterator entry);
 
-  StateStore& store_;
   std::unordered_map<FlowId, Flow> flows_;
 };
 

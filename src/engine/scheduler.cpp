@@ -100,7 +100,6 @@ Scheduler::Impl::Impl(std::shared_ptr<Model> a_model, std::shared_ptr<ComputePoo
       options(an_options),
       saved_store(an_options.saved_bytes_max),
       kv(std::move(a_kv)),
-      prefixes(saved_store),
       slot_used_ns(an_options.sequences_max, 0) {
   const uint64_t bytes_per_token = std::max<uint64_t>(kv->bytes_per_token(), 1);
   const uint64_t bytes = options.kv_bytes_max > 0 ? options.kv_bytes_max : free_memory_bytes() / 2;

@@ -103,7 +103,7 @@ Result<void> apply_limits(const json::value& value, tenants::Limits& limits) {
   if (!value.is_object()) return bad("limits: must be an object");
   for (const auto& [name, number] : value.get_object()) {
     const auto field = std::find_if(std::begin(tenants::limit_fields), std::end(tenants::limit_fields),
-                                    [&name = name](const tenants::LimitField& one) { return name == one.name; });
+                                    [&name](const tenants::LimitField& one) { return name == one.name; });
     if (field == std::end(tenants::limit_fields)) return bad("limits: there is no limit " + std::string(name));
     const auto set = natural_of(number, field->name);
     if (!set) return std::unexpected(set.error());

@@ -1,6 +1,8 @@
 """`realm run` with a prompt: what it prints, and what it says to bad input."""
 
 import os
+import pty
+import re
 import subprocess
 
 import pytest
@@ -82,6 +84,27 @@ def test_realms_print_a_table(realm):
     done = realm.run("run", "--realms", "2", "-n", "4", "Hello")
     text = done.stdout.decode()
     assert done.returncode == 0 and "realm-1" in text and "realm-2" in text and "together" in text and "MiB" in text
+    assert done.stderr == b""
+
+
+def test_realms_show_on_a_terminal_how_far_they_are(realm):
+    terminal, inside = pty.openpty()
+    process = subprocess.Popen(
+        [realm.binary, "run", "--realms", "3", "-n", "64", "--ignore-eos", "Tell me about whales."], stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=inside, env={**os.environ, "REALM_MODEL": str(realm.model)})
+    os.close(inside)
+    seen = b""
+    try:
+        while piece := os.read(terminal, 65536):
+            seen += piece
+    except OSError:  # the other end was closed
+        pass
+    os.close(terminal)
+    table, _ = process.communicate(timeout=240)
+    assert process.returncode == 0 and b"together" in table and b"\033" not in table
+    counts = [int(tokens) for tokens in re.findall(rb"[0-3] of 3 realms done, (\d+) tokens, \d+\.\d tokens/s", seen)]
+    assert counts == sorted(counts) and 0 < counts[-1] <= 3 * 64
+    assert seen.endswith(b"\r\033[K")
 
 
 def test_more_realms_than_streams(realm):
