@@ -17,7 +17,6 @@ struct Allowance {
   std::vector<std::string> models;  // otherwise: these
   uint64_t kv_tokens_max = 0;       // of the request's open sequences together
   uint64_t tokens_max = 0;          // appended and generated
-  uint64_t store_bytes_max = 0;     // of the realm's store
   uint32_t cpu_ms_max = 0;
   uint64_t memory_bytes_max = 0;
 };
