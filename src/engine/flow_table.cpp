@@ -40,7 +40,7 @@ void FlowTable::begin_busy(Flow& flow) {
         std::min_element(busy_.begin(), busy_.end(), [](const Flow* a, const Flow* b) { return a->counter < b->counter; });
     floor_ = std::max(floor_, (*smallest)->counter);
   }
-  flow.counter = std::max(flow.counter, busy_.empty() ? floor_ : floor_ - returning_credit);
+  flow.counter = std::max(flow.counter, floor_ - returning_credit);
   busy_.push_back(&flow);
 }
 

@@ -383,8 +383,9 @@ TEST_F(SchedulerTest, TwoHundredFiftySixAreActiveAtOnce) {
   EXPECT_EQ(most, 256u);
 }
 
-// Starts computing `prompt` and returns once a step of it is over.
+// Starts computing `prompt` and returns once a step of it is over. Its weight is so small that one step puts it ahead of anybody.
 BlockingSequence flood(Scheduler& scheduler, const std::vector<int32_t>& prompt) {
+  scheduler.set_flow_weight(1, 0.1);
   BlockingSequence sequence(scheduler, {.flow = 1, .tokens_max = context_tokens});
   EXPECT_EQ(sequence->append(prompt), SequenceStatus::ok);
   int32_t token = 0;
