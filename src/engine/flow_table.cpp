@@ -40,12 +40,13 @@ void FlowTable::begin_busy(Flow& flow) {
         std::min_element(busy_.begin(), busy_.end(), [](const Flow* a, const Flow* b) { return a->counter < b->counter; });
     floor_ = std::max(floor_, (*smallest)->counter);
   }
-  flow.counter = std::max(flow.counter, floor_ - returning_credit);
+  flow.counter = std::max(flow.counter, floor_ - credit(flow));
   busy_.push_back(&flow);
 }
 
 void FlowTable::end_busy(Flow& flow) {
   if (--flow.busy_sequences > 0) return;
+  flow.pending_tokens = 0;
   std::erase(busy_, &flow);
   recent_.push_back({flow.id, flow.counter, monotonic_ns() + pause_ns_max});
   if (busy_.empty()) floor_ = std::max(floor_, flow.counter);
@@ -53,19 +54,26 @@ void FlowTable::end_busy(Flow& flow) {
 
 bool FlowTable::is_over_served(const Flow& flow) const noexcept {
   const double most = flow.counter - over_served_service;
-  if (std::any_of(busy_.begin(), busy_.end(), [most](const Flow* other) { return other->counter < most; })) return true;
+  const double most_demand = flow.demand() - flood_demand;
+  const auto less = [&](const Flow* other) { return other->counter < most || other->demand() < most_demand; };
+  if (std::any_of(busy_.begin(), busy_.end(), less)) return true;
   if (recent_.empty()) return false;
   const int64_t now = monotonic_ns();
   return std::any_of(recent_.begin(), recent_.end(),
                      [&](const Recent& one) { return one.until_ns > now && one.id != flow.id && one.counter < most; });
 }
 
-bool FlowTable::would_be_over_served(const Flow& running, FlowId id) const noexcept {
+bool FlowTable::would_be_over_served(const Flow& running, FlowId id, uint32_t pending_tokens) const noexcept {
   if (id == running.id) return false;
   const auto found = flows_.find(id);
-  const double lifted = std::max(floor_, running.counter) - returning_credit;
-  const double counter = found == flows_.end() ? lifted : std::max(found->second.counter, lifted);
-  return counter < running.counter - over_served_service;
+  const Flow newcomer = found == flows_.end() ? Flow{} : found->second;
+  const double counter = std::max(newcomer.counter, std::max(floor_, running.counter) - credit(newcomer));
+  const double demand = counter + pending_tokens / newcomer.weight;
+  return counter < running.counter - over_served_service || demand < running.demand() - flood_demand;
+}
+
+void FlowTable::clear_pending() noexcept {
+  for (Flow* flow : busy_) flow->pending_tokens = 0;
 }
 
 void FlowTable::erase_if_unused(Flow& flow) {

@@ -7,6 +7,7 @@
 // between requests keeps the place that a flood of others' would take.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <unordered_map>
 #include <vector>
@@ -16,8 +17,12 @@
 namespace realm::engine {
 
 constexpr double over_served_service = 1'024;  // this much more service than the least served busy flow, and a flow is over-served
+constexpr double flood_demand = 4'096;         // the same, with what it asks for: more than a single long prompt
 
-constexpr double returning_credit = 2 * over_served_service;  // how far below the busy ones a flow may come back
+constexpr double active_sequence_service = 128;  // a short request's worth
+
+// How much service a flow that comes back may have before the busy ones; of a weight below 1, that share of it.
+constexpr double returning_credit = 2 * over_served_service;
 
 struct Flow {
   FlowId id = 0;
@@ -25,9 +30,16 @@ struct Flow {
   double counter = -returning_credit;  // one that was never seen comes back from idle
   uint32_t busy_sequences = 0;         // waiting for admission or active
   uint32_t open_sequences = 0;
+  uint32_t active_sequences = 0;  // in the batch
+  double pending_tokens = 0;      // of its prompts, in the batch or waiting, that are still to compute
   bool weight_was_set = false;
 
   void charge(double service) noexcept { counter += service / weight; }
+  // What the counter will be when the prompts that are there have been computed.
+  double demand() const noexcept { return counter + pending_tokens / weight; }
+  // The counter with something for work that is in the batch and not charged yet: without it, one flow takes every place that is free
+  // until its first steps are charged, and shares swing about the weights.
+  double claim() const noexcept { return counter + active_sequences * active_sequence_service / weight; }
 };
 
 constexpr int64_t pause_ns_max = 1'000'000'000;  // a flow that is idle for so long has left
@@ -44,14 +56,17 @@ class FlowTable {
   void begin_busy(Flow& flow);
   void end_busy(Flow& flow);
 
-  // Others that are busy, or were a moment ago, have had clearly less than this one: its prompts then get no more than its share of
-  // the time.
+  // Others that are busy, or were a moment ago, have had clearly less than this one, or it asks for very much more: its prompts then get
+  // no more than its share of the time. Asking counts so that a flood is known before it has cost anybody anything.
   bool is_over_served(const Flow& flow) const noexcept;
-  // Whether `running` would be over-served the moment that `id` becomes busy.
-  bool would_be_over_served(const Flow& running, FlowId id) const noexcept;
+  // Whether `running` would be over-served the moment that `id` becomes busy with prompts of `pending_tokens`.
+  bool would_be_over_served(const Flow& running, FlowId id, uint32_t pending_tokens) const noexcept;
+  // Of all flows; the scheduler counts anew before each step.
+  void clear_pending() noexcept;
 
  private:
   void erase_if_unused(Flow& flow);
+  static double credit(const Flow& flow) noexcept { return returning_credit / std::max(flow.weight, 1.0); }
   struct Recent {
     FlowId id;
     double counter;

@@ -36,6 +36,50 @@ TEST(FlowTable, AFlowThatOnlyPausesIsStillCounted) {
   EXPECT_TRUE(flows.is_over_served(flood));
 }
 
+TEST(FlowTable, AFloodIsKnownByWhatItAsksFor) {
+  FlowTable flows;
+  Flow& flood = flows.open(1);
+  Flow& victim = flows.open(2);
+  flows.begin_busy(flood);
+  flows.begin_busy(victim);
+  flood.pending_tokens = 2'000;
+  EXPECT_FALSE(flows.is_over_served(flood)) << "one long prompt is no flood";
+  flood.pending_tokens = 30'000;
+  EXPECT_TRUE(flows.is_over_served(flood));
+  victim.pending_tokens = 29'000;
+  EXPECT_FALSE(flows.is_over_served(flood)) << "the other asks for as much";
+  EXPECT_TRUE(flows.would_be_over_served(flood, 3, 100));
+  EXPECT_FALSE(flows.would_be_over_served(flood, 3, 29'000));
+  flows.set_weight(1, 30);
+  victim.pending_tokens = 100;
+  EXPECT_FALSE(flows.is_over_served(flood)) << "its weight is as large";
+}
+
+TEST(FlowTable, CreditIsTheSameServiceForEveryWeight) {
+  FlowTable flows;
+  flows.set_weight(2, 4);
+  Flow& busy = flows.open(1);
+  Flow& heavy = flows.open(2);
+  flows.begin_busy(busy);
+  busy.charge(100'000);
+  flows.begin_busy(heavy);
+  heavy.charge(returning_credit);
+  EXPECT_DOUBLE_EQ(heavy.counter, busy.counter);
+}
+
+TEST(FlowTable, WorkInTheBatchCountsBeforeItIsCharged) {
+  FlowTable flows;
+  flows.set_weight(2, 3);
+  Flow& light = flows.open(1);
+  Flow& heavy = flows.open(2);
+  heavy.counter = light.counter;
+  light.active_sequences = 1;
+  heavy.active_sequences = 2;
+  EXPECT_LT(heavy.claim(), light.claim());
+  heavy.active_sequences = 4;
+  EXPECT_GT(heavy.claim(), light.claim());
+}
+
 TEST(FlowTable, WeightsScaleWhatIsCounted) {
   FlowTable flows;
   flows.set_weight(1, 3);
@@ -51,13 +95,13 @@ TEST(FlowTable, ANewcomerCountsAsLessServedThanAFloodAndNotThanItself) {
   Flow& flood = flows.open(1);
   flows.begin_busy(flood);
   flood.charge(100'000);
-  EXPECT_TRUE(flows.would_be_over_served(flood, 2)) << "never seen before";
-  EXPECT_FALSE(flows.would_be_over_served(flood, 1));
+  EXPECT_TRUE(flows.would_be_over_served(flood, 2, 10)) << "never seen before";
+  EXPECT_FALSE(flows.would_be_over_served(flood, 1, 10));
   Flow& heavier = flows.open(3);
   flows.begin_busy(heavier);
   heavier.charge(200'000);
   flows.end_busy(heavier);
-  EXPECT_FALSE(flows.would_be_over_served(flood, 3)) << "it has had more";
+  EXPECT_FALSE(flows.would_be_over_served(flood, 3, 10)) << "it has had more";
 }
 
 TEST(PrefillPlan, TheLeastServedFlowHasTheBudgetAndEverybodyAToken) {

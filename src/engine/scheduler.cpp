@@ -124,6 +124,7 @@ void Scheduler::Impl::run() {
     pick_up_statements(worked ? 0 : wait_deadline_ns());
     apply_flow_changes();
     expire_waiting();
+    count_pending();
     park_over_served();
     make_dense();
     admit_waiting();

@@ -7,7 +7,7 @@
 namespace realm::engine {
 
 bool goes_first(const ScheduledSequence* a, const ScheduledSequence* b) {
-  if (a->flow != b->flow && a->flow->counter != b->flow->counter) return a->flow->counter < b->flow->counter;
+  if (a->flow != b->flow && a->flow->claim() != b->flow->claim()) return a->flow->claim() < b->flow->claim();
   const auto priority_a = a->shared->options.priority;
   const auto priority_b = b->shared->options.priority;
   if (a->flow == b->flow && priority_a != priority_b) return priority_a > priority_b;
@@ -95,6 +95,7 @@ bool Scheduler::Impl::admit(ScheduledSequence& sequence) {
   slots.push_back(&sequence);
   sequence.reserved_tokens = need;
   reserved_tokens += need;
+  ++sequence.flow->active_sequences;
   slot_used_ns[sequence.slot] = 0;
   const int64_t now = monotonic_ns();
   if (sequence.admitted_ns == 0) sequence.admitted_ns = now;
@@ -155,6 +156,7 @@ void Scheduler::Impl::vacate(ScheduledSequence& sequence, bool keep_kv) {
   slot_used_ns[sequence.slot] = monotonic_ns();
   slots[sequence.slot] = nullptr;
   sequence.slot = no_slot;
+  --sequence.flow->active_sequences;
   reserved_tokens -= std::exchange(sequence.reserved_tokens, 0u);
 }
 

@@ -95,6 +95,7 @@ struct Scheduler::Impl {
   void expire_waiting();
 
   // -- turns.cpp: whose step it is
+  void count_pending();
   void choose_turn();
   void order_slots();
   uint32_t aside_budget() const;

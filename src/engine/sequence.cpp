@@ -13,7 +13,7 @@ bool Inbox::push(std::shared_ptr<SharedSequence> sequence) {
     std::lock_guard lock(mutex_);
     if (stopping_.load(std::memory_order_relaxed)) return false;
     if (sequence->wants && !sequence->closed) {
-      asking_.push_back(sequence->options.flow);
+      asking_.push_back({sequence->options.flow, sequence->length() - sequence->keep});
       any_asking_.store(true, std::memory_order_release);
     }
     waiting_.push_back(std::move(sequence));

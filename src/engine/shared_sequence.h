@@ -27,7 +27,8 @@ class Inbox {
   bool push(std::shared_ptr<SharedSequence> sequence);
   // Moves everything out. Waits until something is there or `deadline_ns` (monotonic, 0: do not wait) has passed.
   void take(std::vector<std::shared_ptr<SharedSequence>>& into, int64_t deadline_ns);
-  // Whether `wanted` holds of the flow of any sequence in it that wants tokens. Cheap when there is none.
+  // Whether `wanted(flow, tokens)` holds of any sequence in it that wants tokens: its flow, and how many tokens the scheduler has not seen.
+  // Cheap when there is none.
   template <class Predicate>
   bool any_asks(Predicate&& wanted);
   void stop();  // wakes the scheduler for good
@@ -40,7 +41,11 @@ class Inbox {
   std::condition_variable arrived_;
   std::vector<std::shared_ptr<SharedSequence>> waiting_;
   std::atomic<bool> stopping_{false};
-  std::vector<FlowId> asking_;  // flows of those in waiting_ that want tokens
+  struct Asking {
+    FlowId flow;
+    uint32_t tokens;
+  };
+  std::vector<Asking> asking_;  // those in waiting_ that want tokens
   std::atomic<bool> any_asking_{false};
   std::shared_ptr<std::atomic<uint64_t>> kept_row_bytes_ = std::make_shared<std::atomic<uint64_t>>(0);
 };
@@ -91,7 +96,7 @@ template <class Predicate>
 bool Inbox::any_asks(Predicate&& wanted) {
   if (!any_asking_.load(std::memory_order_acquire)) return false;
   std::lock_guard lock(mutex_);
-  return std::any_of(asking_.begin(), asking_.end(), wanted);
+  return std::any_of(asking_.begin(), asking_.end(), [&wanted](const Asking& one) { return wanted(one.flow, one.tokens); });
 }
 
 // Puts the sequence into its inbox unless it is there; ends it when the scheduler has stopped. Call with the lock held.

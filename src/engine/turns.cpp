@@ -25,6 +25,16 @@ PrefillCandidate Scheduler::Impl::prefill_candidate(const ScheduledSequence& seq
           .flow = sequence.flow->id};
 }
 
+void Scheduler::Impl::count_pending() {
+  flows.clear_pending();
+  const auto count = [](const ScheduledSequence* sequence) {
+    if (sequence != nullptr && sequence->busy && sequence->pending() > 1) sequence->flow->pending_tokens += sequence->pending();
+  };
+  std::for_each(slots.begin(), slots.end(), count);
+  std::for_each(waiting.begin(), waiting.end(), count);
+  std::for_each(embedding.begin(), embedding.end(), count);
+}
+
 void Scheduler::Impl::choose_turn() {
   aside_turn = nullptr;
   others_run = false;
@@ -98,7 +108,7 @@ void Scheduler::Impl::settle_turn(uint32_t tokens, int64_t ns) {
 // Asked by the backend between two operations, on the scheduler's thread.
 bool Scheduler::Impl::must_interrupt() {
   if (interruptible == nullptr) return false;
-  if (!inbox->any_asks([this](FlowId id) { return flows.would_be_over_served(*interruptible, id); })) return false;
+  if (!inbox->any_asks([this](FlowId id, uint32_t tokens) { return flows.would_be_over_served(*interruptible, id, tokens); })) return false;
   const int64_t now = monotonic_ns();
   if (now - interrupted_ns < interrupt_pause_ns) return false;
   interrupted_ns = now;

@@ -103,6 +103,18 @@ def test_interrupt_stops_the_answer_and_the_chat_goes_on(terminal):
     assert chat.leave() == 0
 
 
+def test_a_second_interrupt_leaves(terminal):
+    chat = terminal("--ignore-eos")
+    chat.expect(">>> ")
+    chat.send("Tell me a very long story.\n")
+    chat.expect(r"\w+ \w+ \w+")
+    os.killpg(chat.process.pid, signal.SIGINT)
+    chat.expect("stopped")
+    chat.expect(">>> ")
+    os.killpg(chat.process.pid, signal.SIGINT)
+    assert chat.leave() == 130
+
+
 def test_settings_and_unknown_commands(terminal):
     chat = terminal("-n", "4")
     chat.expect(">>> ")
