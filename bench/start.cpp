@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "bench.h"
+#include "engine/model.h"
 #include "sandbox/sandbox.h"
 
 namespace realm::bench {
@@ -81,28 +82,46 @@ boost::json::object start_latency(const Setup& setup) {
   return {{"create_realm_to_first_instruction", spread(to_first_instruction)}, {"instance_of_realm_wasm_alone", spread(instance_alone)}};
 }
 
+// The median of what llama.cpp's tokenizer takes for `text`, which host functions do on the instance's time.
+double tokenizer_microseconds(const engine::Model& model, const std::string& text, int rounds) {
+  std::vector<double> microseconds;
+  for (int i = 0; i < rounds; ++i) {
+    const int64_t began_ns = thread_cpu_ns();
+    if (!model.tokenize(text, {})) return 0;
+    microseconds.push_back(static_cast<double>(thread_cpu_ns() - began_ns) / 1e3);
+  }
+  return median(microseconds);
+}
+
 boost::json::object guest_cpu(const Setup& setup) {
+  const int rounds = setup.quick ? 20 : 200;
   auto runtime = make_runtime(setup, 1, 2'048);
+  const auto model = engine::Model::load({.file = setup.model}).value();
   const auto realm = make_realm(*runtime, "realm");
-  const auto measure = [&](const boost::json::object& fields) {
+  const auto measure = [&](const boost::json::object& fields, const std::string& text) {
     std::vector<double> microseconds;
-    for (int i = 0; i < (setup.quick ? 20 : 200); ++i) {
+    for (int i = 0; i < rounds; ++i) {
       Collector collector;
       if (!runtime->generate(realm, {request(fields)}, collector)) break;
       collector.wait();
       if (collector.error.empty()) microseconds.push_back(static_cast<double>(collector.stats.guest_cpu_ns) / 1e3);
     }
-    return spread(microseconds);
+    auto figures = spread(microseconds);
+    figures["tokenizer_p50_us"] = tokenizer_microseconds(*model, text, rounds);
+    return figures;
   };
   boost::json::object figures;
-  figures["prompt_without_template"] = measure({{"prompt", words(20, 0)}, {"max_tokens", 1}});
+  figures["prompt_without_template"] = measure({{"prompt", words(20, 0)}, {"max_tokens", 1}}, words(20, 0));
   for (const uint32_t turns : {1u, 9u}) {
     boost::json::array messages;
-    messages.push_back({{"role", "system"}, {"content", "You are a helpful assistant."}});
-    for (uint32_t turn = 0; turn < turns; ++turn) {
-      messages.push_back({{"role", turn % 2 == 0 ? "user" : "assistant"}, {"content", words(20, turn)}});
-    }
-    figures["chat_of_" + std::to_string(turns + 1) + "_messages"] = measure({{"messages", messages}, {"max_tokens", 1}});
+    std::string rendered;
+    const auto add = [&](const char* role, const std::string& content) {
+      messages.push_back({{"role", role}, {"content", content}});
+      rendered += std::string("<|im_start|>") + role + '\n' + content + "<|im_end|>\n";
+    };
+    add("system", "You are a helpful assistant.");
+    for (uint32_t turn = 0; turn < turns; ++turn) add(turn % 2 == 0 ? "user" : "assistant", words(20, turn));
+    figures["chat_of_" + std::to_string(turns + 1) + "_messages"] = measure({{"messages", messages}, {"max_tokens", 1}}, rendered);
   }
   return figures;
 }

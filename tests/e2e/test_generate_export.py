@@ -64,3 +64,9 @@ def test_result_is_the_answer_of_the_native_request(realm, embedder, prompt):
 def test_prompt_that_is_no_text_is_refused(realm, embedder):
     message = realm.refusal("run", *embedder["args"], stdin=b"caf\xe9", env=embedder["env"])
     assert "prompt" in message and "UTF-8" in message
+
+
+def test_realm_wasm_begins_after_its_start(realm):
+    listed = subprocess.run(["wasm-objdump", "-x", "-j", "Export", realm.program], capture_output=True, text=True, check=True).stdout
+    names = set(re.findall(r'-> "(\w+)"', listed))
+    assert names == {"memory", "handle", "generate", "render", "realm_alloc", "realm_abi_v1"}, "no constructors are left to run"
