@@ -42,6 +42,7 @@ build: bootstrap ## build the release into build/release
 	@$(call compile,release)
 
 test: build venv ## all tests: units, end to end, tidiness
+	@tools/kit_toolchains.sh
 	@$(call unit_tests,release)
 	export REALM_BINARY=$(release)/realm-runtime
 	$(cache)/venv/bin/python -m pytest -q -p no:cacheprovider tests

@@ -92,6 +92,7 @@ enum realm_model_text {
   REALM_TEXT_CHAT_TEMPLATE_TOOLS = 2, /* the variant for tool use; empty when there is none */
   REALM_TEXT_ARCHITECTURE = 3,        /* general.architecture, such as "llama" */
   REALM_TEXT_QUANTIZATION = 4,        /* such as "Q4_1" */
+  REALM_TEXT_RERANK_TEMPLATE = 6,     /* of a model that ranks: text with {query} and {document}; empty when there is none */
   REALM_TEXT_NAME = 5                 /* the name under which the model was opened */
 };
 
@@ -117,6 +118,7 @@ typedef struct realm_model_info {
   uint32_t adds_bos; /* 0 or 1: does the tokenizer add it with REALM_TOKENIZE_ADD_SPECIAL */
   uint32_t adds_eos;
   uint32_t embedding_values; /* that seq_embed gives */
+  uint32_t ranks;            /* 1: they are scores of how well a document answers a query, and no vector; the first one counts */
 } realm_model_info_t;
 
 typedef struct realm_sequence_params {
@@ -184,6 +186,15 @@ typedef struct realm_sequence_stats {
   X(restart, IMMEDIATE, int32_t, (const uint8_t* note, uint32_t count))                                                             \
   /* The note of the instance before this one; returns its length, 0 in the first instance. */                                      \
   X(restart_note, IMMEDIATE, int32_t, (uint8_t * destination, uint32_t capacity))                                                   \
+  /* -- the realm's store --------------------------------------------------------------------------------------------------- */    \
+  /* The value that was put under a key (1 to 128 bytes) by this or another request of the realm; returns its length. */            \
+  X(store_get, MAY_SUSPEND, int32_t, (const uint8_t* key, uint32_t key_count, uint8_t* value, uint32_t capacity))                   \
+  /* Keeps a value of at most 1 MiB under a key, in place of what was there; an empty value deletes. Durable when it returns, and   \
+   * never half. */                                                                                                                 \
+  X(store_put, MAY_SUSPEND, int32_t, (const uint8_t* key, uint32_t key_count, const uint8_t* value, uint32_t value_count))          \
+  /* The keys that begin with `prefix`, in the order of their bytes: for each its length in one byte, and it. Returns the bytes     \
+   * of the whole. */                                                                                                               \
+  X(store_list, MAY_SUSPEND, int32_t, (const uint8_t* prefix, uint32_t prefix_count, uint8_t* keys, uint32_t capacity))             \
   /* -- models ------------------------------------------------------------------------------------------------------------ */      \
   /* Leases a model by name (empty: the host's default) and returns its handle. Suspends while it loads. */                         \
   X(model_open, MAY_SUSPEND, int32_t, (const uint8_t* name, uint32_t count))                                                        \
@@ -246,6 +257,10 @@ typedef struct realm_sequence_stats {
    * has a bit for every token of the vocabulary. A token there that is not allowed, and what follows it, is taken back. What       \
    * is drawn is what repeated rejection would lead to, whether the mask comes before the draw or after it. Holds as bans do. */    \
   X(seq_mask, IMMEDIATE, int32_t, (int32_t sequence, uint32_t position, const uint8_t* allowed, uint32_t count))                    \
+  /* Tokens that the program expects next, at most 16. The host computes them along with the next step and keeps those that it      \
+   * would have drawn: what comes is the same, in fewer steps. Without effect on a judged sequence, and while other realms          \
+   * compute. */                                                                                                                    \
+  X(seq_guess, IMMEDIATE, int32_t, (int32_t sequence, const int32_t* tokens, uint32_t count))                                       \
   /* Adds tokens that the program has chosen itself; they count as generated. The sequence must not be empty. */                    \
   X(seq_push, IMMEDIATE, int32_t, (int32_t sequence, const int32_t* tokens, uint32_t count))                                        \
   /* The likeliest tokens that might have come at `position` and the logarithms of their probabilities, likeliest first:            \

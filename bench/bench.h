@@ -54,6 +54,7 @@ boost::json::object guest_against_bare_loop(const Setup& setup);  // throughput.
 boost::json::object start_latency(const Setup& setup);            // start.cpp
 boost::json::object guest_cpu(const Setup& setup);                // start.cpp
 boost::json::object host_call_cost(const Setup& setup);           // start.cpp
+boost::json::object program_cost(const Setup& setup);             // program_cost.cpp
 boost::json::object memory_per_realm(const Setup& setup);         // memory.cpp
 boost::json::object no_mixing(const Setup& setup);                // mixing.cpp
 

@@ -17,6 +17,10 @@ F32, F16 = 0, 1
 UINT32, FLOAT32, STRING, ARRAY = 4, 6, 8, 9
 SCALAR_BYTES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 
+POOLING_RANK = 4  # llama.cpp's LLAMA_POOLING_TYPE_RANK
+RANK_LABELS = ["yes", "no"]
+RERANK_TEMPLATE = "<|im_start|>user\nQuery: {query}\nDocument: {document}<|im_end|>\n<|im_start|>assistant\n"
+
 LAYERS, WIDTH, HEADS, KV_HEADS, FEED_FORWARD = 2, 64, 4, 2, 128
 KV_WIDTH = WIDTH // HEADS * KV_HEADS
 
@@ -76,34 +80,46 @@ def string(text):
     return struct.pack("<Q", len(data)) + data
 
 
-def architecture_pairs(context, tokens):
+def architecture_pairs(context, tokens, ranks):
+    name = "qwen3" if ranks else "llama"
     numbers = {
-        "llama.block_count": LAYERS,
-        "llama.context_length": context,
-        "llama.embedding_length": WIDTH,
-        "llama.feed_forward_length": FEED_FORWARD,
-        "llama.attention.head_count": HEADS,
-        "llama.attention.head_count_kv": KV_HEADS,
-        "llama.rope.dimension_count": WIDTH // HEADS,
-        "llama.vocab_size": tokens,
+        f"{name}.block_count": LAYERS,
+        f"{name}.context_length": context,
+        f"{name}.embedding_length": WIDTH,
+        f"{name}.feed_forward_length": FEED_FORWARD,
+        f"{name}.attention.head_count": HEADS,
+        f"{name}.attention.head_count_kv": KV_HEADS,
+        f"{name}.rope.dimension_count": WIDTH // HEADS,
+        f"{name}.vocab_size": tokens,
         "general.file_type": 1,
     }
-    texts = {"general.architecture": "llama", "general.name": "tiny random model"}
-    floats = {"llama.attention.layer_norm_rms_epsilon": 1e-5, "llama.rope.freq_base": 10000.0}
-    return (
+    texts = {"general.architecture": name, "general.name": "tiny random model"}
+    floats = {f"{name}.attention.layer_norm_rms_epsilon": 1e-5, f"{name}.rope.freq_base": 10000.0}
+    labels = []
+    if ranks:
+        numbers[f"{name}.pooling_type"] = POOLING_RANK
+        texts["tokenizer.chat_template.rerank"] = RERANK_TEMPLATE
+        value = struct.pack("<IQ", STRING, len(RANK_LABELS)) + b"".join(string(label) for label in RANK_LABELS)
+        labels = [(f"{name}.classifier.output_labels", ARRAY, value)]
+    return labels + (
         [(key, STRING, string(value)) for key, value in texts.items()]
         + [(key, UINT32, struct.pack("<I", value)) for key, value in numbers.items()]
         + [(key, FLOAT32, struct.pack("<f", value)) for key, value in floats.items()]
     )
 
 
-def tensors(tokens):
+def tensors(tokens, ranks):
     """(name, dimensions, standard deviation); 0: a norm, all ones. The sizes make an answer depend on all of its history."""
     yield "token_embd.weight", (WIDTH, tokens), 1.0
     yield "output_norm.weight", (WIDTH,), 0
     yield "output.weight", (WIDTH, tokens), 0.4
+    if ranks:
+        yield "cls.output.weight", (WIDTH, len(RANK_LABELS)), 0.3
     for layer in range(LAYERS):
         block = f"blk.{layer}."
+        if ranks:
+            yield block + "attn_q_norm.weight", (WIDTH // HEADS,), 0
+            yield block + "attn_k_norm.weight", (WIDTH // HEADS,), 0
         yield block + "attn_norm.weight", (WIDTH,), 0
         yield block + "attn_q.weight", (WIDTH, WIDTH), 0.15
         yield block + "attn_k.weight", (WIDTH, KV_WIDTH), 0.15
@@ -131,10 +147,10 @@ def padding(size):
     return b"\0" * (-size % ALIGNMENT)
 
 
-def write_model(file, pairs, tokens, seed):
+def write_model(file, pairs, tokens, seed, ranks):
     generator = random.Random(seed)
     table, blobs, offset = b"", [], 0
-    for name, dimensions, deviation in tensors(tokens):
+    for name, dimensions, deviation in tensors(tokens, ranks):
         data = tensor_data(dimensions, deviation, generator)
         blobs.append(data + padding(len(data)))
         table += string(name) + struct.pack("<I", len(dimensions)) + struct.pack(f"<{len(dimensions)}Q", *dimensions)
@@ -155,6 +171,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--context", type=int, default=2048, help="context length that the file states")
     parser.add_argument("--pre", help="another tokenizer.ggml.pre, such as tekken")
+    parser.add_argument("--rank", action="store_true", help="a model with a rank head (Qwen3's architecture), for reranking")
     options = parser.parse_args()
     if not options.source:
         parser.error("name a model by --from or REALM_MODEL")
@@ -165,7 +182,7 @@ def main():
         pairs.append(("tokenizer.ggml.pre", STRING, string(options.pre)))
     partial = options.out + ".partial"
     with open(partial, "wb") as file:
-        write_model(file, architecture_pairs(options.context, tokens) + pairs, tokens, options.seed)
+        write_model(file, architecture_pairs(options.context, tokens, options.rank) + pairs, tokens, options.seed, options.rank)
     os.replace(partial, options.out)
 
 

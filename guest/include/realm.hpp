@@ -110,6 +110,59 @@ inline void emit_event(std::string_view name, std::string_view data) {
   emit(REALM_EMIT_EVENT, event);
 }
 
+// The value under a key of the realm's store; nothing when there is none.
+inline std::optional<std::string> store_get(std::string_view key) {
+  std::string value(256, '\0');
+  while (true) {
+    const int32_t bytes = realm_store_get(reinterpret_cast<const uint8_t*>(key.data()), static_cast<uint32_t>(key.size()),
+                                          reinterpret_cast<uint8_t*>(value.data()), static_cast<uint32_t>(value.size()));
+    if (bytes == REALM_NOT_FOUND) return std::nullopt;
+    const bool fits = static_cast<size_t>(require(bytes, "store")) <= value.size();
+    value.resize(static_cast<size_t>(bytes));
+    if (fits) return value;
+  }
+}
+
+// Durable when it returns. An empty value deletes. False when the store is full.
+inline bool store_put(std::string_view key, std::string_view value) {
+  const int32_t status = realm_store_put(reinterpret_cast<const uint8_t*>(key.data()), static_cast<uint32_t>(key.size()),
+                                         reinterpret_cast<const uint8_t*>(value.data()), static_cast<uint32_t>(value.size()));
+  return status != REALM_LIMIT && require(status, "store") >= 0;
+}
+
+// The keys that begin with `prefix`, in the order of their bytes.
+inline std::vector<std::string> store_keys(std::string_view prefix) {
+  std::string packed;
+  while (true) {
+    const int32_t bytes = realm_store_list(reinterpret_cast<const uint8_t*>(prefix.data()), static_cast<uint32_t>(prefix.size()),
+                                           reinterpret_cast<uint8_t*>(packed.data()), static_cast<uint32_t>(packed.size()));
+    const bool fits = static_cast<size_t>(require(bytes, "store")) <= packed.size();
+    packed.resize(static_cast<size_t>(bytes));
+    if (fits) break;
+  }
+  std::vector<std::string> keys;
+  for (size_t at = 0; at < packed.size(); at += keys.back().size() + 1) {
+    keys.push_back(packed.substr(at + 1, static_cast<uint8_t>(packed[at])));
+  }
+  return keys;
+}
+
+// How tokens are drawn: the likeliest one each time. `flags`: enum realm_sampler_flags.
+inline realm_sampler_params_t greedy(uint32_t flags = 0) {
+  realm_sampler_params_t params = {};
+  params.top_p = params.typical_p = params.repetition_penalty = 1;
+  params.flags = flags;
+  return params;
+}
+
+// At random; the same seed gives the same tokens.
+inline realm_sampler_params_t drawn(float temperature, uint64_t seed, uint32_t flags = 0) {
+  realm_sampler_params_t params = greedy(flags);
+  params.temperature = temperature;
+  params.seed = seed;
+  return params;
+}
+
 // A leased model.
 class Model {
  public:
@@ -164,6 +217,13 @@ class Model {
       room = static_cast<uint32_t>(bytes);
     }
   }
+
+  std::string text_of(const std::vector<int32_t>& tokens) const {
+    std::string text;
+    append_text(tokens.data(), static_cast<uint32_t>(tokens.size()), 0, text);
+    return text;
+  }
+  std::string text_of(int32_t token) const { return text_of(std::vector{token}); }
 
   // The text of a special token, empty for -1.
   std::string token_text(int32_t token) const {
@@ -223,6 +283,12 @@ class Sequence {
     if (handle == REALM_NOT_FOUND) return std::nullopt;
     return Sequence(require(handle, "load"));
   }
+  // False when there was none of the name.
+  static bool forget(const Model& model, std::string_view name) {
+    const int32_t status =
+        realm_seq_forget(model.handle(), reinterpret_cast<const uint8_t*>(name.data()), static_cast<uint32_t>(name.size()));
+    return status != REALM_NOT_FOUND && require(status, "forget") >= 0;
+  }
 
   void append(const std::vector<int32_t>& tokens) {
     require(realm_seq_append(handle_, tokens.data(), static_cast<uint32_t>(tokens.size())), "append");
@@ -238,6 +304,16 @@ class Sequence {
     const int32_t count = realm_seq_next(handle_, tokens, capacity);
     return count == REALM_CONTEXT_FULL ? 0 : static_cast<uint32_t>(require(count, "generation"));
   }
+  std::optional<int32_t> next() {
+    int32_t token = 0;
+    return next(&token, 1) > 0 ? std::optional(token) : std::nullopt;
+  }
+  void truncate(uint32_t length) { require(realm_seq_truncate(handle_, length), "truncate"); }
+  // Makes `token` the one at `position`, where the sequence then ends.
+  void put(uint32_t position, int32_t token) {
+    truncate(position);
+    push(&token, 1);
+  }
   // Of a sequence opened with REALM_SEQUENCE_EMBEDS: the vector of its tokens, `values` long (realm_model_info_t).
   std::vector<float> embed(uint32_t values) {
     std::vector<float> vector(values);
@@ -252,6 +328,10 @@ class Sequence {
   // Which tokens may come at `position`: token i is bit (i % 8) of byte (i / 8), for the whole vocabulary.
   void mask(uint32_t position, const std::vector<uint8_t>& allowed) {
     require(realm_seq_mask(handle_, position, allowed.data(), static_cast<uint32_t>(allowed.size())), "mask");
+  }
+  // What probably comes next, at most 16 tokens: saves steps when it does.
+  void guess(const std::vector<int32_t>& tokens) {
+    require(realm_seq_guess(handle_, tokens.data(), static_cast<uint32_t>(tokens.size())), "guess");
   }
   // Adds tokens of the program's own choice. False when the context is full.
   bool push(const int32_t* tokens, uint32_t count) {
@@ -293,6 +373,32 @@ inline std::vector<int32_t> next_any(const std::vector<int32_t>& handles) {
   const auto count = static_cast<uint32_t>(handles.size());
   ready.resize(static_cast<size_t>(require(realm_seq_next_any(handles.data(), count, ready.data(), count), "generation")));
   return ready;
+}
+
+// Where the item with the highest score is, the first of several; there must be one.
+template <class Items, class Score>
+size_t index_of_best(const Items& items, const Score& score) {
+  size_t best = 0;
+  for (size_t i = 1; i < items.size(); ++i) {
+    if (score(items[i]) > score(items[best])) best = i;
+  }
+  return best;
+}
+
+// The next token of each, computed in the same steps; -1 where the context is full. `of` says where in an item its sequence is.
+template <class Items, class Of>
+std::vector<int32_t> next_of_each(Items& items, const Of& of) {
+  std::vector<int32_t> tokens(items.size(), -1), open;
+  for (auto& item : items) open.push_back(of(item).handle());
+  while (!open.empty()) {
+    for (const int32_t handle : next_any(open)) {
+      std::erase(open, handle);
+      for (size_t i = 0; i < items.size(); ++i) {
+        if (of(items[i]).handle() == handle) tokens[i] = of(items[i]).next().value_or(-1);
+      }
+    }
+  }
+  return tokens;
 }
 
 }  // namespace realm

@@ -14,6 +14,7 @@ void answer_chat_completion(const common_json& body);  // POST /v1/chat/completi
 void answer_completion(const common_json& body);       // POST /v1/completions
 void answer_response(const common_json& body);         // POST /v1/responses
 void answer_embeddings(const common_json& body);       // POST /v1/embeddings
+void answer_rerank(const common_json& body);           // POST /v1/rerank: not OpenAI's, but errors have its shape
 void answer_tokenize(const common_json& body);         // POST /tokenize
 void answer_detokenize(const common_json& body);       // POST /detokenize
 

@@ -122,6 +122,9 @@ void send_body(const std::string& model, const std::vector<std::vector<float>>& 
 void answer_embeddings(const common_json& body) {
   const EmbeddingRequest request = read_embedding_request(body);
   const Model model(request.model);
+  if (model.info().ranks != 0) {
+    refuse(400, "unsupported_model", "model: '" + model.text(REALM_TEXT_NAME) + "' ranks documents and gives no embeddings", "model");
+  }
   const uint32_t values = model.info().embedding_values;
   if (request.dimensions > values) {
     refuse(400, "invalid_value", "dimensions: the model's vectors have " + std::to_string(values), "dimensions");

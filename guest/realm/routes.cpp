@@ -18,6 +18,8 @@ constexpr Route known_routes[] = {
     {"POST /v1/completions", Protocol::openai, answer_completion},
     {"POST /v1/responses", Protocol::openai, answer_response},
     {"POST /v1/embeddings", Protocol::openai, answer_embeddings},
+    {"POST /v1/rerank", Protocol::openai, answer_rerank},
+    {"POST /rerank", Protocol::openai, answer_rerank},
     {"POST /v1/messages", Protocol::anthropic, answer_message},
     {"POST /v1/messages/count_tokens", Protocol::anthropic, answer_count_tokens},
     {"POST /tokenize", Protocol::openai, answer_tokenize},

@@ -35,6 +35,7 @@ bool Scheduler::Impl::admit_embedding(ScheduledSequence& sequence) {
                                   {.streams = embedding_streams,
                                    .stream_tokens_max = kv->stream_tokens_max(),
                                    .batch_tokens_max = embedding_batch_tokens_max,
+                                   .ranks = model->info().pooling == Pooling::rank,
                                    .embeddings = true});
     if (!made) {
       log().error("embeddings: {}", made.error().message);
@@ -98,7 +99,7 @@ void Scheduler::Impl::add_embedding_slices(std::span<const PrefillCandidate> sli
     const uint32_t count = std::min((slice++)->slice, embedding_batch_tokens_max - embedding_kv->batch_tokens());
     if (count == 0 || count < std::min(least, sequence->pending())) continue;
     const std::span<const int32_t> tokens(sequence->tokens.data() + sequence->kv_tokens, count);
-    const int32_t last = embedding_kv->add(sequence->slot, sequence->kv_tokens, tokens, true);
+    const int32_t last = embedding_kv->add(sequence->slot, sequence->kv_tokens, tokens, 1);
     embedding_rows.push_back({sequence, count, last + 1 - static_cast<int32_t>(count)});
   }
 }
@@ -125,6 +126,11 @@ Result<uint32_t> Scheduler::Impl::compute_embeddings() {
 
 void Scheduler::Impl::pool_rows(const EmbeddingRow& row) {
   ScheduledSequence& sequence = *row.sequence;
+  if (model->info().pooling == Pooling::rank) {
+    const auto scores = embedding_kv->scores(sequence.slot);
+    sequence.pooled.assign(scores.begin(), scores.end());
+    return;
+  }
   sequence.pooled.resize(model->info().embedding_values);
   for (uint32_t i = 0; i < row.tokens; ++i) {
     const uint32_t position = sequence.kv_tokens + i;
@@ -138,6 +144,8 @@ void Scheduler::Impl::pool_rows(const EmbeddingRow& row) {
         break;
       case Pooling::last:
         if (position + 1 == sequence.tokens.size()) sequence.pooled.assign(values.begin(), values.end());
+        break;
+      case Pooling::rank:
         break;
     }
   }

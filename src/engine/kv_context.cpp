@@ -24,12 +24,13 @@ Result<std::unique_ptr<KvContext>> KvContext::create(std::shared_ptr<Model> mode
                                                      const KvContextOptions& options) {
   llama_context_params params = llama_context_default_params();
   params.n_ctx = options.stream_tokens_max * options.streams;
-  params.n_batch = options.batch_tokens_max + 2 * options.streams;
+  params.n_batch = options.batch_tokens_max + 2 * options.streams + options.extra_rows_max;
   params.n_ubatch = std::max(options.batch_tokens_max, options.streams);
   params.n_seq_max = options.streams;
-  params.n_outputs_max = options.embeddings ? params.n_batch : std::max(options.streams, 8u);
+  params.n_outputs_max = options.embeddings ? params.n_batch : std::max(options.streams, 8u) + options.extra_rows_max;
   params.embeddings = options.embeddings;
-  params.pooling_type = LLAMA_POOLING_TYPE_NONE;  // pooled here, over the slices of a prompt
+  // Pooled here, over the slices of a prompt; but for scores the last slice is enough, and llama.cpp has the head.
+  params.pooling_type = options.ranks ? LLAMA_POOLING_TYPE_RANK : LLAMA_POOLING_TYPE_NONE;
   params.n_threads = params.n_threads_batch = static_cast<int32_t>(pool.threads());
   params.kv_unified = false;
   params.swa_full = true;  // a windowed cache could not be rolled back
@@ -67,7 +68,7 @@ void KvContext::begin_batch() noexcept {
   batch_->logits.clear();
 }
 
-int32_t KvContext::add(uint32_t stream, uint32_t position, std::span<const int32_t> tokens, bool logits) {
+int32_t KvContext::add(uint32_t stream, uint32_t position, std::span<const int32_t> tokens, uint32_t logits) {
   REALM_CHECK(position + tokens.size() <= stream_tokens_max_);
   for (const int32_t token : tokens) {
     REALM_CHECK(model_->is_token(token));
@@ -76,7 +77,7 @@ int32_t KvContext::add(uint32_t stream, uint32_t position, std::span<const int32
     batch_->sequence_ids.push_back(static_cast<llama_seq_id>(stream));
     batch_->logits.push_back(embeddings_ ? 1 : 0);
   }
-  batch_->logits.back() = logits ? 1 : 0;
+  std::fill(batch_->logits.end() - logits, batch_->logits.end(), int8_t{1});
   return static_cast<int32_t>(batch_->tokens.size()) - 1;
 }
 
@@ -121,6 +122,12 @@ std::span<const float> KvContext::logits(int32_t batch_index) const {
 
 std::span<const float> KvContext::embedding(int32_t batch_index) const {
   const float* row = llama_get_embeddings_ith(context_, batch_index);
+  REALM_CHECK(row != nullptr);
+  return {row, model_->info().embedding_values};
+}
+
+std::span<const float> KvContext::scores(uint32_t stream) const {
+  const float* row = llama_get_embeddings_seq(context_, static_cast<llama_seq_id>(stream));
   REALM_CHECK(row != nullptr);
   return {row, model_->info().embedding_values};
 }

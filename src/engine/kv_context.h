@@ -21,6 +21,8 @@ struct KvContextOptions {
   uint32_t streams = 1;             // 1 to 256
   uint32_t stream_tokens_max = 0;   // cells of one stream
   uint32_t batch_tokens_max = 512;  // of one micro-batch
+  uint32_t extra_rows_max = 0;      // of logits, beyond one of each stream
+  bool ranks = false;               // with embeddings: scores of a stream's last token
   bool embeddings = false;          // rows of the last layer's output rather than logits, of every token
 };
 
@@ -36,8 +38,8 @@ class KvContext {
 
   // -- one decode call. Rows must be added in rising order of streams and positions.
   void begin_batch() noexcept;
-  // Adds tokens at `position` of `stream`; returns the batch index of the last one. `logits`: of that last one.
-  int32_t add(uint32_t stream, uint32_t position, std::span<const int32_t> tokens, bool logits);
+  // Adds tokens at `position` of `stream`; returns the batch index of the last one. Logits are wanted of the last `logits` of them.
+  int32_t add(uint32_t stream, uint32_t position, std::span<const int32_t> tokens, uint32_t logits);
   uint32_t batch_tokens() const noexcept;
   // Computes the batch. False: it was interrupted, and part of it may be in the streams. After a failure the streams of the batch hold
   // nothing that can be relied on.
@@ -46,6 +48,7 @@ class KvContext {
   void set_interrupt(std::function<bool()> interrupt);
   std::span<const float> logits(int32_t batch_index) const;
   std::span<const float> embedding(int32_t batch_index) const;  // as logits(), in a context made for it
+  std::span<const float> scores(uint32_t stream) const;         // of the last token that the batch had of it
 
   // -- streams
   // Keeps the first `length` tokens. False when the model cannot roll back part of a sequence: the stream is then empty.

@@ -59,25 +59,29 @@ std::string template_text(const llama_model* model, const char* name) {
 }
 
 // llama.cpp's numbers (enum llama_pooling_type), as <architecture>.pooling_type has them.
-Pooling pooling_of(const llama_model* model) {
+Pooling pooling_of(const llama_model* model, bool has_rank_head) {
   const std::string stated = metadata_text(model, (metadata_text(model, "general.architecture") + ".pooling_type").c_str());
   if (stated == std::to_string(LLAMA_POOLING_TYPE_CLS)) return Pooling::first;
+  if (stated == std::to_string(LLAMA_POOLING_TYPE_RANK) && has_rank_head) return Pooling::rank;
   return stated == std::to_string(LLAMA_POOLING_TYPE_LAST) ? Pooling::last : Pooling::mean;
 }
 
-ModelInfo describe(const llama_model* model, const llama_vocab* vocabulary, const ModelOptions& options) {
+ModelInfo describe(const llama_model* model, const llama_vocab* vocabulary, const ModelOptions& options, bool has_rank_head) {
+  const Pooling pooling = pooling_of(model, has_rank_head);
+  const auto values = pooling == Pooling::rank ? static_cast<int32_t>(llama_model_n_cls_out(model)) : llama_model_n_embd_out(model);
   return {
       .name = options.name.empty() ? file_name_without_suffix(options.file) : options.name,
       .architecture = metadata_text(model, "general.architecture"),
       .quantization = quantization_name(model),
       .chat_template = template_text(model, nullptr),
       .chat_template_tools = template_text(model, "tool_use"),
+      .rerank_template = template_text(model, "rerank"),
       .weights_bytes = llama_model_size(model),
       .parameters = llama_model_n_params(model),
       .context_tokens_trained = static_cast<uint32_t>(std::max(0, llama_model_n_ctx_train(model))),
       .vocabulary_tokens = static_cast<uint32_t>(llama_vocab_n_tokens(vocabulary)),
-      .embedding_values = static_cast<uint32_t>(std::max(0, llama_model_n_embd_out(model))),
-      .pooling = pooling_of(model),
+      .embedding_values = static_cast<uint32_t>(std::max(0, values)),
+      .pooling = pooling,
       .bos_token = llama_vocab_bos(vocabulary),
       .eos_token = llama_vocab_eos(vocabulary),
       .eot_token = llama_vocab_eot(vocabulary),
@@ -141,16 +145,16 @@ Result<llama_model*> load_native(const ModelOptions& options) {
 Result<std::shared_ptr<Model>> Model::load(const ModelOptions& options) try {
   start_backends();
   if (auto backend = require_backend(options.backend); !backend) return fail(std::move(backend));
-  auto file_bytes = check_model_file(options.file);
-  if (!file_bytes) return fail(std::move(file_bytes));
-  if (auto memory = check_memory(options, *file_bytes); !memory) return fail(std::move(memory));
+  auto file = check_model_file(options.file);
+  if (!file) return fail(std::move(file));
+  if (auto memory = check_memory(options, file->bytes); !memory) return fail(std::move(memory));
   auto native = load_native(options);
   if (!native) return fail(std::move(native));
 
   std::shared_ptr<Model> model(new Model);
   model->model_ = *native;
   model->vocabulary_ = llama_model_get_vocab(*native);
-  model->info_ = describe(model->model_, model->vocabulary_, options);
+  model->info_ = describe(model->model_, model->vocabulary_, options, file->has_rank_head);
   if (model->info_.vocabulary_tokens == 0 || !llama_model_has_decoder(*native) || llama_model_is_diffusion(*native)) {
     return fail(ErrorCode::unsupported, "model file " + options.file.string() + ": is not one that generates text token by token");
   }

@@ -33,7 +33,7 @@ struct ModelOptions {
 };
 
 // How the rows of a text's tokens become one vector.
-enum class Pooling : uint8_t { mean, first, last };
+enum class Pooling : uint8_t { mean, first, last, rank };  // rank: the model's own scores of the last row
 
 struct ModelInfo {
   std::string name;                 // file name without ".gguf"
@@ -41,11 +41,12 @@ struct ModelInfo {
   std::string quantization;         // "Q4_1"
   std::string chat_template;        // Jinja; empty when the file carries none
   std::string chat_template_tools;  // likewise, the "tool_use" variant
+  std::string rerank_template;      // with {query} and {document}; empty when the file carries none
   uint64_t weights_bytes = 0;
   uint64_t parameters = 0;
   uint32_t context_tokens_trained = 0;
   uint32_t vocabulary_tokens = 0;
-  uint32_t embedding_values = 0;    // of the vector of a text
+  uint32_t embedding_values = 0;    // of the vector of a text; of a model that ranks, how many scores
   Pooling pooling = Pooling::mean;  // as the file states it; mean when it does not
   int32_t bos_token = -1;           // -1: the vocabulary has none
   int32_t eos_token = -1;

@@ -77,7 +77,7 @@ uint32_t part_count(const gguf_context* metadata) {
 }
 
 struct CheckedPart {
-  uint64_t bytes;
+  ModelFile file;
   uint32_t parts;
 };
 
@@ -93,16 +93,17 @@ Result<CheckedPart> check_part(const std::filesystem::path& file) {
     const std::string missing = std::to_string(needed - *bytes) + " of " + std::to_string(needed) + " bytes are missing";
     return damaged(file, "is truncated: " + missing);
   }
-  return CheckedPart{*bytes, part_count(metadata.get())};
+  const bool has_rank_head = gguf_find_tensor(metadata.get(), "cls.output.weight") >= 0;
+  return CheckedPart{{*bytes, has_rank_head}, part_count(metadata.get())};
 }
 
 }  // namespace
 
-Result<uint64_t> check_model_file(const std::filesystem::path& file) {
+Result<ModelFile> check_model_file(const std::filesystem::path& file) {
   start_backends();
   auto first = check_part(file);
   if (!first) return fail(std::move(first));
-  if (first->parts == 1) return first->bytes;
+  if (first->parts == 1) return first->file;
   if (first->parts > parts_max) return damaged(file, "claims to have " + std::to_string(first->parts) + " parts");
 
   std::array<char, path_bytes_max> text{};
@@ -112,14 +113,15 @@ Result<uint64_t> check_model_file(const std::filesystem::path& file) {
                                                  " files; name the first, \"...-00001-of-" + "0000N.gguf\"");
   }
   const std::string prefix = text.data();
-  uint64_t bytes = first->bytes;
+  ModelFile all = first->file;
   for (int32_t i = 1; i < parts; ++i) {
     llama_split_path(text.data(), text.size(), prefix.c_str(), i, parts);
     auto part = check_part(text.data());
     if (!part) return fail(std::move(part));
-    bytes += part->bytes;
+    all.bytes += part->file.bytes;
+    all.has_rank_head = all.has_rank_head || part->file.has_rank_head;
   }
-  return bytes;
+  return all;
 }
 
 }  // namespace realm::engine

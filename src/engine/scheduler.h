@@ -49,6 +49,8 @@ struct SchedulerStats {
   uint64_t decode_tokens = 0;
   uint64_t discarded_tokens = 0;
   uint64_t redrawn_tokens = 0;  // drawn anew from a kept row
+  uint64_t guessed_tokens = 0;  // computed because their owner expected them
+  uint64_t guessed_right_tokens = 0;
   uint64_t prefix_hit_tokens = 0;
   uint64_t forked_tokens = 0;  // whose KV was copied from a relative
   uint64_t slot_moves = 0;

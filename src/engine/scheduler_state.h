@@ -132,13 +132,29 @@ struct Scheduler::Impl {
   void pool_rows(const EmbeddingRow& row);
   void finish_embedding(ScheduledSequence& sequence);
 
+  // -- guesses.cpp: tokens that their owner expects
+  struct Row {
+    ScheduledSequence* sequence;
+    uint32_t tokens;
+    bool generating;           // its one token was drawn by us
+    int32_t batch_index = -1;  // of the last logits, -1: none wanted
+    int32_t drawn = -1;
+    uint32_t guesses = 0;                      // of the tokens: they follow the one that was drawn, and all have logits
+    uint32_t guessed_right = 0;                // of those: what was drawn in their place
+    std::shared_ptr<const KeptRow> kept = {};  // of a judged sequence
+  };
+  uint32_t guess_room() const;
+  uint32_t append_guesses(ScheduledSequence& sequence, uint32_t room) const;
+  void take_guesses(const Row& row);
+
   // -- scheduler_step.cpp: one decode call
   bool step();
   void build_batch();
   uint32_t prefill_budget(uint32_t generating) const;
   void sample_rows();
   void take_rows(int64_t ns);
-  int32_t draw(const ScheduledSequence& sequence, std::span<const float> logits) const;  // any thread
+  void draw(Row& row, std::span<const std::span<const float>> logits);  // any thread, as the next
+  int32_t draw(const ScheduledSequence& sequence, std::span<const int32_t> history, std::span<const float> logits) const;  // any thread
   void draw_anew(ScheduledSequence& sequence, const KeptRow& row);
   void accept(ScheduledSequence& sequence, int32_t token, std::shared_ptr<const KeptRow> row);
   void fail_batch(const Error& error);
@@ -169,14 +185,6 @@ struct Scheduler::Impl {
   std::unordered_map<uint64_t, std::vector<ScheduledSequence*>> families;
   uint64_t copies = 0;  // of KV between relatives
 
-  struct Row {
-    ScheduledSequence* sequence;
-    uint32_t tokens;
-    bool generating;      // its one token was drawn by us
-    int32_t batch_index;  // of the row's logits, -1: none wanted
-    int32_t drawn;
-    std::shared_ptr<const KeptRow> kept;  // of a judged sequence
-  };
   std::vector<Row> rows;
   std::vector<PrefillCandidate> prefill;
   ScheduledSequence* aside_turn = nullptr;  // the step is this one's alone; null: of all that are not set aside

@@ -46,8 +46,12 @@ bool Scheduler::Impl::step() {
   take_rows(step_ns - embedding_ns);
   uint32_t decode_tokens = 0;
   uint32_t prefill_tokens = embedded_tokens;
-  for (const Row& row : rows) (row.generating ? decode_tokens : prefill_tokens) += row.tokens;
-  if (aside_turn == nullptr) step_cost.observe(decode_tokens, prefill_tokens, step_ns);
+  bool guessed = false;
+  for (const Row& row : rows) {
+    (row.generating ? decode_tokens : prefill_tokens) += row.tokens;
+    guessed = guessed || row.guesses > 0;
+  }
+  if (aside_turn == nullptr && !guessed) step_cost.observe(decode_tokens, prefill_tokens, step_ns);
   settle_turn(decode_tokens + prefill_tokens, step_ns);
   ++stats.steps;
   stats.decode_tokens += decode_tokens;
@@ -64,8 +68,12 @@ void Scheduler::Impl::take_rows(int64_t ns) {
   const double service = step_cost.service(ns, weight) / std::max(weight, 1.0);
   for (Row& row : rows) {
     ScheduledSequence& sequence = *row.sequence;
-    sequence.kv_tokens += row.tokens;
     sequence.flow->charge(service * weight_of(row));
+    if (row.guesses > 0) {
+      take_guesses(row);
+      continue;
+    }
+    sequence.kv_tokens += row.tokens;
     if (row.drawn >= 0) accept(sequence, row.drawn, row.kept);
   }
 }
@@ -89,14 +97,18 @@ void Scheduler::Impl::build_batch() {
   plan_embeddings();
   plan_prefill(prefill, prefill_budget(generating));
   auto next_slice = prefill.begin();
+  uint32_t guess_room = this->guess_room();
   for (ScheduledSequence* sequence : slots) {
     if (!takes_part(*sequence)) continue;
     const bool generates = sequence->pending() == 1 && sequence->kv_tokens >= sequence->generation_start;
     const uint32_t count = sequence->pending() == 1 ? 1 : (next_slice++)->slice;
     const bool last = count == sequence->pending();
-    const std::span<const int32_t> tokens(sequence->tokens.data() + sequence->kv_tokens, count);
-    const int32_t index = kv->add(sequence->slot, sequence->kv_tokens, tokens, last);
-    rows.push_back({sequence, count, generates, last ? index : -1, -1, nullptr});
+    const uint32_t guesses = generates ? append_guesses(*sequence, guess_room) : 0;
+    guess_room -= guesses;
+    const std::span<const int32_t> tokens(sequence->tokens.data() + sequence->kv_tokens, count + guesses);
+    const int32_t index = kv->add(sequence->slot, sequence->kv_tokens, tokens, last ? 1 + guesses : 0);
+    rows.push_back(
+        {.sequence = sequence, .tokens = count + guesses, .generating = generates, .batch_index = last ? index : -1, .guesses = guesses});
   }
   add_embedding_slices(std::span(prefill).subspan(prompts));
 }
@@ -115,37 +127,58 @@ uint32_t Scheduler::Impl::prefill_budget(uint32_t generating) const {
 
 void Scheduler::Impl::sample_rows() {
   // llama.cpp sorts its outputs when the first row is asked for, so all are fetched before the threads start.
-  thread_local std::vector<std::pair<Row*, std::span<const float>>> wanted;
+  struct Wanted {
+    Row* row;
+    size_t first;  // of its logits
+  };
+  thread_local std::vector<Wanted> wanted;
+  thread_local std::vector<std::span<const float>> logits;
   wanted.clear();
+  logits.clear();
   for (Row& row : rows) {
-    if (row.batch_index >= 0) wanted.emplace_back(&row, kv->logits(row.batch_index));
+    if (row.batch_index < 0) continue;
+    wanted.push_back({&row, logits.size()});
+    for (uint32_t i = 0; i <= row.guesses; ++i) logits.push_back(kv->logits(row.batch_index - static_cast<int32_t>(row.guesses - i)));
   }
   auto& wanted_rows = wanted;
-  pool->run(static_cast<uint32_t>(wanted_rows.size()), [this, &wanted_rows](uint32_t i) {
-    auto& [row, logits] = wanted_rows[i];
-    row->drawn = draw(*row->sequence, logits);
-    if (row->sequence->plan.keep_rows) row->kept = std::make_shared<KeptRow>(logits, inbox->kept_row_bytes());
+  auto& wanted_logits = logits;
+  pool->run(static_cast<uint32_t>(wanted_rows.size()), [this, &wanted_rows, &wanted_logits](uint32_t i) {
+    auto& [row, first] = wanted_rows[i];
+    draw(*row, std::span(wanted_logits).subspan(first, 1 + row->guesses));
   });
 }
 
-int32_t Scheduler::Impl::draw(const ScheduledSequence& sequence, std::span<const float> logits) const {
+// Draws as many tokens as the guesses are right, and one more.
+void Scheduler::Impl::draw(Row& row, std::span<const std::span<const float>> logits) {
+  const ScheduledSequence& sequence = *row.sequence;
+  const std::span<const int32_t> tokens = sequence.tokens;
+  for (uint32_t right = 0; right < logits.size(); ++right) {
+    const auto history = tokens.first(tokens.size() - row.guesses + right);
+    row.guessed_right = right;
+    row.drawn = draw(sequence, history, logits[right]);
+    if (right < row.guesses && row.drawn != tokens[history.size()]) break;
+  }
+  if (sequence.plan.keep_rows) row.kept = std::make_shared<KeptRow>(logits[0], inbox->kept_row_bytes());
+}
+
+int32_t Scheduler::Impl::draw(const ScheduledSequence& sequence, std::span<const int32_t> history, std::span<const float> logits) const {
   thread_local SamplerScratch scratch;
   std::span<const int32_t> banned;
-  if (sequence.banned_position == sequence.tokens.size()) banned = sequence.banned;
+  if (sequence.banned_position == history.size()) banned = sequence.banned;
   std::shared_ptr<const TokenMask> mask;
   {
     // Read now and not at pick-up: the owner states it while the step that computed these logits was running.
     const SharedSequence& shared = *sequence.shared;
     std::lock_guard lock(sequence.shared->mutex);
-    if (shared.mask_position == sequence.tokens.size() && shared.epoch == sequence.epoch) mask = shared.mask;
+    if (shared.mask_position == history.size() && shared.epoch == sequence.epoch) mask = shared.mask;
   }
-  if (!mask) return sample(logits, sequence.tokens, banned, sequence.plan.sampler, scratch);
-  return sample_allowed(logits, sequence.tokens, banned, *mask, sequence.plan.sampler, scratch);
+  if (!mask) return sample(logits, history, banned, sequence.plan.sampler, scratch);
+  return sample_allowed(logits, history, banned, *mask, sequence.plan.sampler, scratch);
 }
 
 void Scheduler::Impl::draw_anew(ScheduledSequence& sequence, const KeptRow& row) {
   ++stats.redrawn_tokens;
-  accept(sequence, draw(sequence, row.logits()), nullptr);
+  accept(sequence, draw(sequence, sequence.tokens, row.logits()), nullptr);
 }
 
 void Scheduler::Impl::accept(ScheduledSequence& sequence, int32_t token, std::shared_ptr<const KeptRow> row) {

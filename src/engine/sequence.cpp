@@ -54,22 +54,23 @@ void begin_change(SharedSequence& shared) {
   ++shared.epoch;
   shared.mailbox.clear();
   shared.embedding.clear();
+  shared.guesses.clear();
   shared.wants = shared.paused = shared.stopped = shared.full = false;
   shared.rows.drop_after(shared.length());
 }
 
-// Bans and the mask of a position end when another token follows the one there.
-void forget_limits_before(SharedSequence& shared, uint32_t position) {
-  if (shared.banned_position < position) shared.banned.clear();
-  if (shared.mask_position < position) shared.mask.reset();
+// Bans and the mask of a position end when another token follows the one there, or the position is beyond the end.
+void forget_old_limits(SharedSequence& shared) {
+  const auto is_old = [length = shared.length()](uint32_t position) { return position > length || position + 1 < length; };
+  if (is_old(shared.banned_position)) shared.banned.clear();
+  if (is_old(shared.mask_position)) shared.mask.reset();
 }
 
 void cut(SharedSequence& shared, uint32_t length) {
-  if (length != shared.banned_position) shared.banned.clear();
-  if (length != shared.mask_position) shared.mask.reset();
   shared.rows.drop_after(length);
   shared.keep = std::min(shared.keep, length);
   shared.tokens.resize(length);
+  forget_old_limits(shared);
 }
 
 bool are_tokens(std::span<const int32_t> tokens, uint32_t vocabulary_tokens) {
@@ -82,7 +83,7 @@ SequenceStatus add(SharedSequence& shared, std::span<const int32_t> tokens) {
   if (tokens.size() > shared.tokens_max - shared.length()) return SequenceStatus::context_full;
   begin_change(shared);
   shared.tokens.insert(shared.tokens.end(), tokens.begin(), tokens.end());
-  forget_limits_before(shared, shared.length());
+  forget_old_limits(shared);
   return SequenceStatus::ok;
 }
 
@@ -197,6 +198,16 @@ SequenceStatus Sequence::mask(uint32_t position, std::span<const uint64_t> allow
   return SequenceStatus::ok;
 }
 
+SequenceStatus Sequence::guess(std::span<const int32_t> tokens) {
+  if (tokens.size() > guesses_max) return SequenceStatus::limit;
+  if (!are_tokens(tokens, shared_->vocabulary_tokens)) return SequenceStatus::invalid_argument;
+  std::lock_guard lock(shared_->mutex);
+  if (shared_->ended != SequenceStatus::ok) return shared_->ended;
+  shared_->guesses.assign(tokens.begin(), tokens.end());
+  shared_->guess_position = shared_->length();
+  return SequenceStatus::ok;
+}
+
 Sequence::Next Sequence::next(std::span<int32_t> out) {
   if (out.empty() || shared_->options.embeds) return {SequenceStatus::invalid_argument, 0};
   std::lock_guard lock(shared_->mutex);
@@ -205,11 +216,11 @@ Sequence::Next Sequence::next(std::span<int32_t> out) {
   if (!shared.mailbox.empty()) {
     const auto count = shared.plan.keep_rows ? 1 : std::min(out.size(), shared.mailbox.size());
     shared.rows.drop_before(shared.length());
-    forget_limits_before(shared, shared.length());
     std::copy_n(shared.mailbox.begin(), count, out.begin());
     shared.mailbox.erase(shared.mailbox.begin(), shared.mailbox.begin() + static_cast<ptrdiff_t>(count));
     shared.tokens.insert(shared.tokens.end(), out.begin(), out.begin() + static_cast<ptrdiff_t>(count));
     shared.keep = shared.length();
+    forget_old_limits(shared);
     shared.stats.generated_tokens += static_cast<uint32_t>(count);
     if (shared.paused) {
       shared.paused = false;

@@ -33,6 +33,7 @@ using FlowId = uint64_t;  // whose work it is, for fairness; opaque here
 constexpr uint32_t banned_tokens_max = 4'096;
 constexpr uint32_t run_ahead_tokens_max = 16;
 constexpr uint32_t candidates_max = 1'024;
+constexpr uint32_t guesses_max = 16;
 
 enum class SequenceStatus {
   ok,
@@ -98,6 +99,11 @@ class Sequence {
   // States which tokens may be drawn at `position`, at most the length: bit (id % 64) of word (id / 64), a bit for every token of the
   // vocabulary. Takes back what follows, and what was drawn there unless it is allowed. Holds as bans do.
   SequenceStatus mask(uint32_t position, std::span<const uint64_t> allowed);
+
+  // What the owner thinks comes next, at most guesses_max tokens. The scheduler computes them along with the next token and keeps those
+  // that it would have drawn: the output does not change, the steps become fewer. Holds until the next change, and until a token that
+  // differs is drawn. Ignored where a guess would cost somebody else's time, and of a judged sequence.
+  SequenceStatus guess(std::span<const int32_t> tokens);
 
   struct Next {
     SequenceStatus status = SequenceStatus::ok;

@@ -71,6 +71,8 @@ struct SharedSequence {
   uint32_t banned_position = 0;
   std::shared_ptr<const TokenMask> mask;  // at mask_position; null: none
   uint32_t mask_position = 0;
+  std::vector<int32_t> guesses;  // what may come from guess_position on
+  uint32_t guess_position = 0;
   bool wants = false;  // next() was called since the last change
   bool closed = false;
   bool in_inbox = false;  // or among the forks of one that is

@@ -32,12 +32,14 @@ Front::Front(const FrontOptions& options, const HttpLimits& limits, runtime::Run
       tenants_(tenants),
       catalogue_(catalogue),
       store_(store),
+      values_(tenants.values()),
       residents_(runtime, options.realms_resident_max),
       gate_(options.gate, tenants, metrics_),
       admin_(tenants, &catalogue, &store, [this] { return status(); }),
       programs_(runtime, tenants, options.realm_defaults),
       inference_(runtime, tenants, programs_, residents_, metrics_, limits, options.realm_defaults),
       started_unix_s_(std::time(nullptr)) {
+  runtime_.set_store(values_);
   tenants_.on_realm_gone([this](const std::string& realm_id) {
     residents_.close(realm_id);
     runtime_.forget_programs(realm_id);
@@ -184,6 +186,7 @@ Response Front::metrics() const {
   const auto stored = tenants_.programs().stats();
   text.single("realm_programs", MetricText::Type::gauge, "Programs that realms uploaded", static_cast<double>(stored.programs));
   text.single("realm_program_stored_bytes", MetricText::Type::gauge, "Their modules, all versions", static_cast<double>(stored.bytes));
+  write_store_metrics(text);
   const auto tenants = tenants_.stats();
   text.single("realm_realms", MetricText::Type::gauge, "Realms that exist", tenants.realms);
   text.single("realm_authentications_total", MetricText::Type::counter, "Keys looked up", static_cast<double>(tenants.authentications));
@@ -194,6 +197,21 @@ Response Front::metrics() const {
   text.single("realm_process_resident_bytes", MetricText::Type::gauge, "Resident memory of the process",
               static_cast<double>(process_memory().resident_bytes));
   return {.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = text.take()};
+}
+
+void Front::write_store_metrics(MetricText& text) const {
+  const auto store = values_.stats();
+  if (const auto bytes = tenants_.values().value_bytes()) {
+    text.single("realm_store_bytes", MetricText::Type::gauge, "What programs keep, with keys and overhead", static_cast<double>(*bytes));
+  }
+  text.single("realm_store_reads_total", MetricText::Type::counter, "Values and lists of keys read", static_cast<double>(store.reads));
+  text.single("realm_store_puts_total", MetricText::Type::counter, "Values put or deleted", static_cast<double>(store.puts));
+  text.single("realm_store_puts_refused_total", MetricText::Type::counter, "Of those, beyond store_bytes_max",
+              static_cast<double>(store.puts_refused));
+  text.single("realm_store_turned_away_total", MetricText::Type::counter, "Calls that found too many others waiting",
+              static_cast<double>(store.turned_away));
+  text.single("realm_store_failures_total", MetricText::Type::counter, "Calls that the storage failed",
+              static_cast<double>(store.failures));
 }
 
 std::string Front::status() const {

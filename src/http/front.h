@@ -14,6 +14,7 @@
 #include "http/resident_realms.h"
 #include "http/server_metrics.h"
 #include "http/service.h"
+#include "http/tenant_store.h"
 #include "models/store.h"
 #include "runtime/runtime.h"
 #include "tenants/tenants.h"
@@ -51,6 +52,7 @@ class Front final : public Service {
   Response answer(const Request& request, const Admitted& admitted);
   Response list_models(const Request& request, const tenants::Realm& realm) const;
   Response metrics() const;
+  void write_store_metrics(MetricText& text) const;
   std::string status() const;
   bool allows_origin(std::string_view origin) const;
 
@@ -60,6 +62,7 @@ class Front final : public Service {
   models::Catalogue& catalogue_;
   const models::ModelStore& store_;
   ServerMetrics metrics_;
+  TenantStore values_;
   ResidentRealms residents_;
   Gatekeeper gate_;
   AdminApi admin_;

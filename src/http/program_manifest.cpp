@@ -47,6 +47,8 @@ Result<runtime::Allowance> parse_manifest(std::string_view text) {
       allowance.kv_tokens_max = number;
     } else if (name == "tokens" && !error) {
       allowance.tokens_max = number;
+    } else if (name == "store_bytes" && !error) {
+      allowance.store_bytes_max = number;
     } else if (name == "cpu_ms" && fits_32) {
       allowance.cpu_ms_max = static_cast<uint32_t>(number);
     } else if (name == "memory_bytes" && !error) {

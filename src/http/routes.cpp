@@ -14,6 +14,8 @@ constexpr std::array program_paths = {
     std::string_view("/v1/completions"),
     std::string_view("/v1/responses"),
     std::string_view("/v1/embeddings"),
+    std::string_view("/v1/rerank"),
+    std::string_view("/rerank"),
     std::string_view("/v1/messages"),
     std::string_view("/v1/messages/count_tokens"),
     std::string_view("/tokenize"),

@@ -13,6 +13,7 @@ runtime::RealmLimits runtime_limits(const tenants::Realm& realm, const runtime::
   if (set.guest_memory_bytes_max > 0) limits.instance.memory_bytes_max = set.guest_memory_bytes_max;
   if (set.cpu_ms_max > 0) limits.instance.cpu_ms_max = static_cast<uint32_t>(set.cpu_ms_max);
   if (set.wall_ms_max > 0) limits.instance.wall_ms_max = static_cast<uint32_t>(set.wall_ms_max);
+  limits.store_bytes_max = set.store_bytes_max > 0 ? set.store_bytes_max : tenants::store_bytes_default_max;
   if (set.body_bytes_max > 0) limits.request_bytes_max = set.body_bytes_max;
   return limits;
 }

@@ -17,6 +17,7 @@ struct Allowance {
   std::vector<std::string> models;  // otherwise: these
   uint64_t kv_tokens_max = 0;       // of the request's open sequences together
   uint64_t tokens_max = 0;          // appended and generated
+  uint64_t store_bytes_max = 0;     // of the realm's store, when it puts something there
   uint32_t cpu_ms_max = 0;
   uint64_t memory_bytes_max = 0;
 };
@@ -33,6 +34,7 @@ class AllowanceMeter {
     if (wanted.empty()) return models.empty() ? std::nullopt : std::optional<std::string_view>(models.front());
     return std::find(models.begin(), models.end(), wanted) == models.end() ? std::nullopt : std::optional(wanted);
   }
+  uint64_t store_bytes(uint64_t of_realm) const { return allowance_ ? std::min(allowance_->store_bytes_max, of_realm) : of_realm; }
   bool covers_kv(uint64_t tokens) const { return !allowance_ || tokens <= allowance_->kv_tokens_max; }
   uint64_t tokens_left() const { return allowance_ ? allowance_->tokens_max - tokens_used_ : UINT64_MAX; }
   void use_tokens(uint64_t count) { tokens_used_ += allowance_ ? std::min(count, tokens_left()) : 0; }

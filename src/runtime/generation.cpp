@@ -164,7 +164,8 @@ int32_t Generation::model_info(sandbox::HostCall&, int32_t model, realm_model_in
           .eot_token = known.eot_token,
           .adds_bos = known.adds_bos,
           .adds_eos = known.adds_eos,
-          .embedding_values = known.embedding_values};
+          .embedding_values = known.embedding_values,
+          .ranks = known.pooling == engine::Pooling::rank};
   return REALM_OK;
 }
 
@@ -181,6 +182,8 @@ int32_t Generation::model_text(sandbox::HostCall&, int32_t model, uint32_t which
       return fill(destination, info.architecture);
     case REALM_TEXT_QUANTIZATION:
       return fill(destination, info.quantization);
+    case REALM_TEXT_RERANK_TEMPLATE:
+      return fill(destination, info.rerank_template);
     case REALM_TEXT_NAME:
       return fill(destination, open->name);
     default:

@@ -16,6 +16,7 @@
 
 #include "abi/realm_abi.h"
 #include "engine/sequence.h"
+#include "runtime/durable_store.h"
 #include "runtime/handle_table.h"
 #include "runtime/loaded_model.h"
 #include "runtime/realm_state.h"
@@ -26,13 +27,14 @@ namespace realm::runtime {
 constexpr uint32_t restarts_max = 4;
 constexpr uint32_t restart_note_bytes_max = 256;
 constexpr uint32_t log_lines_max = 64;
+constexpr uint32_t store_puts_max = 256;
 constexpr uint32_t log_line_bytes_max = 1'024;
 constexpr uint32_t failure_message_bytes_max = 4'096;
 constexpr uint32_t random_bytes_max = 4'096;
 
 class Generation : public std::enable_shared_from_this<Generation> {
  public:
-  Generation(std::shared_ptr<RealmState> realm, Request request, GenerationListener& listener, ModelLookup& models,
+  Generation(std::shared_ptr<RealmState> realm, Request request, GenerationListener& listener, ModelLookup& models, DurableStore* store,
              sandbox::Sandbox& sandbox, std::shared_ptr<const sandbox::Program> program);
 
   // Starts the first instance. After success the listener's on_end will be called.
@@ -52,6 +54,10 @@ class Generation : public std::enable_shared_from_this<Generation> {
   int32_t fail(sandbox::HostCall& call, uint32_t failure, std::span<const uint8_t> message);
   int32_t restart(sandbox::HostCall& call, std::span<const uint8_t> note);
   int32_t restart_note(sandbox::HostCall& call, std::span<uint8_t> destination);
+  // -- the realm's store
+  std::optional<int32_t> store_get(sandbox::HostCall& call, std::span<const uint8_t> key, std::span<uint8_t> value);
+  std::optional<int32_t> store_put(sandbox::HostCall& call, std::span<const uint8_t> key, std::span<const uint8_t> value);
+  std::optional<int32_t> store_list(sandbox::HostCall& call, std::span<const uint8_t> prefix, std::span<uint8_t> keys);
   // -- models
   std::optional<int32_t> model_open(sandbox::HostCall& call, std::span<const uint8_t> name);
   int32_t model_close(sandbox::HostCall& call, int32_t model);
@@ -81,6 +87,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   std::optional<int32_t> seq_next_any(sandbox::HostCall& call, std::span<const int32_t> sequences, std::span<int32_t> ready);
   int32_t seq_reject(sandbox::HostCall& call, int32_t sequence, uint32_t position, std::span<const int32_t> banned);
   int32_t seq_mask(sandbox::HostCall& call, int32_t sequence, uint32_t position, std::span<const uint8_t> allowed);
+  int32_t seq_guess(sandbox::HostCall& call, int32_t sequence, std::span<const int32_t> tokens);
   int32_t seq_push(sandbox::HostCall& call, int32_t sequence, std::span<const int32_t> tokens);
   int32_t seq_candidates(sandbox::HostCall& call, int32_t sequence, uint32_t position, std::span<int32_t> tokens,
                          std::span<float> logprobs);
@@ -114,6 +121,14 @@ class Generation : public std::enable_shared_from_this<Generation> {
     std::optional<Result<std::shared_ptr<LoadedModel>>> result;  // guarded
   };
 
+  // Between a store function's first call and its answer, likewise.
+  struct StoreCall {
+    std::mutex mutex;
+    std::optional<Result<std::string>> result;  // guarded; of a get the value, of a list the packed keys
+  };
+  using StoreDone = std::function<void(Result<std::string>)>;
+  std::optional<Result<std::string>> store_answer(sandbox::HostCall& call, const std::function<void(StoreDone)>& ask);
+
   using SequenceOpener = std::function<Result<std::unique_ptr<engine::Sequence>>(engine::SequenceOptions)>;
   int32_t open_sequence(sandbox::HostCall& call, const std::shared_ptr<LoadedModel>& loaded, const realm_sequence_params_t& params,
                         const SequenceOpener& open);
@@ -134,6 +149,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   const Request request_;
   GenerationListener& listener_;
   ModelLookup& models_;
+  DurableStore* const store_;  // null: there is none
   sandbox::Sandbox& sandbox_;
   const std::shared_ptr<const sandbox::Program> program_;
   const int64_t began_ns_;
@@ -144,6 +160,8 @@ class Generation : public std::enable_shared_from_this<Generation> {
   std::string scratch_;  // text of tokens, reused from call to call
   std::string note_;     // of the instance before this one
   std::shared_ptr<OpeningModel> opening_;
+  std::shared_ptr<StoreCall> storing_;
+  uint32_t store_puts_ = 0;
   std::optional<Error> host_error_;  // why the host last refused something: a program that gives up for it need not explain
   uint32_t restarts_ = 0;
   uint32_t log_lines_ = 0;

@@ -21,11 +21,12 @@ Generation::OpenSequence::~OpenSequence() {
 }
 
 Generation::Generation(std::shared_ptr<RealmState> realm, Request request, GenerationListener& listener, ModelLookup& models,
-                       sandbox::Sandbox& sandbox, std::shared_ptr<const sandbox::Program> program)
+                       DurableStore* store, sandbox::Sandbox& sandbox, std::shared_ptr<const sandbox::Program> program)
     : realm_(std::move(realm)),
       request_(std::move(request)),
       listener_(listener),
       models_(models),
+      store_(store),
       sandbox_(sandbox),
       program_(std::move(program)),
       began_ns_(monotonic_ns()),
@@ -104,6 +105,7 @@ void Generation::instance_ended(sandbox::Outcome&& outcome) {
   handles_.for_each<OpenSequence>([this](const OpenSequence& open) { count(open); });
   handles_.clear();
   opening_.reset();
+  storing_.reset();
   stats_.guest_cpu_ns += outcome.cpu_ns;
   stats_.instantiate_ns = outcome.instantiate_ns;
   stats_.guest_memory_bytes = std::max(stats_.guest_memory_bytes, outcome.memory_bytes_peak);

@@ -218,6 +218,11 @@ int32_t Generation::seq_mask(sandbox::HostCall&, int32_t sequence, uint32_t posi
   return status_of(open->sequence->mask(position, words));
 }
 
+int32_t Generation::seq_guess(sandbox::HostCall&, int32_t sequence, std::span<const int32_t> tokens) {
+  const OpenSequence* open = handles_.find<OpenSequence>(sequence);
+  return open == nullptr ? static_cast<int32_t>(REALM_BAD_HANDLE) : status_of(open->sequence->guess(tokens));
+}
+
 int32_t Generation::seq_push(sandbox::HostCall&, int32_t sequence, std::span<const int32_t> tokens) {
   const OpenSequence* open = handles_.find<OpenSequence>(sequence);
   if (open == nullptr) return REALM_BAD_HANDLE;

@@ -61,6 +61,7 @@ struct Runtime::Impl : ModelLookup {
   std::map<std::string, std::shared_ptr<RealmState>, std::less<>> realms;   // guarded
   engine::FlowId last_flow = 0;                                             // guarded
   ModelSource* source = nullptr;
+  DurableStore* store = nullptr;
 
   std::unique_ptr<sandbox::Sandbox> sandbox;
   std::shared_ptr<const sandbox::Program> program;
@@ -179,6 +180,8 @@ Result<std::shared_ptr<LoadedModel>> Runtime::load_unnamed_model(const engine::M
 
 void Runtime::set_model_source(ModelSource& source) { impl_->source = &source; }
 
+void Runtime::set_store(DurableStore& store) { impl_->store = &store; }
+
 const std::string& RealmHandle::id() const { return state_->id; }
 
 Result<RealmHandle> Runtime::create_realm(std::string id, const RealmLimits& limits) {
@@ -209,7 +212,8 @@ Result<GenerationHandle> Runtime::generate(const RealmHandle& realm, Request req
                                                  " may send " + std::to_string(realm.state_->limits.request_bytes_max));
   }
   auto program = request.program ? request.program : impl_->program;
-  auto generation = std::make_shared<Generation>(realm.state_, std::move(request), listener, *impl_, *impl_->sandbox, std::move(program));
+  auto generation =
+      std::make_shared<Generation>(realm.state_, std::move(request), listener, *impl_, impl_->store, *impl_->sandbox, std::move(program));
   if (auto started = generation->start(); !started) return fail(std::move(started));
   return GenerationHandle(std::move(generation));
 }

@@ -16,6 +16,7 @@
 #include "engine/model.h"
 #include "engine/scheduler.h"
 #include "runtime/allowance.h"
+#include "runtime/durable_store.h"
 #include "runtime/model_source.h"
 #include "runtime/program_cache.h"
 #include "sandbox/sandbox.h"
@@ -47,6 +48,7 @@ struct RealmLimits {
   std::vector<std::string> models_allowed = {};  // by name; empty: all that the tenant may see
   uint32_t saved_sequences_max = 64;             // under names, for each model
   uint64_t saved_tokens_max = 65'536;            // of those together
+  uint64_t store_bytes_max = 0;                  // of what its programs keep; 0: nothing
   bool keep_prefixes = true;                     // later requests of this realm reuse KV of earlier ones
   sandbox::InstanceLimits instance;
 };
@@ -162,6 +164,8 @@ class Runtime {
   Result<std::shared_ptr<LoadedModel>> load_unnamed_model(const engine::ModelOptions& options);
   // Asked for every name that load_model did not bring. Before the first request; outlives the runtime.
   void set_model_source(ModelSource& source);
+  // Where programs keep values. Before the first request; outlives the runtime's requests. Without one there is no store.
+  void set_store(DurableStore& store);
 
   // `id`: 1 to 128 characters of [A-Za-z0-9._-], unique among open realms. Any thread.
   Result<RealmHandle> create_realm(std::string id, const RealmLimits& limits);

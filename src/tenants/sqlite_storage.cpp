@@ -30,7 +30,9 @@ constexpr const char* migrations[] = {
     "  bytes INTEGER NOT NULL, manifest TEXT NOT NULL, created INTEGER NOT NULL, revision INTEGER NOT NULL,"
     "  PRIMARY KEY (realm_id, name, sha256)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE modules (realm_id TEXT NOT NULL REFERENCES realms(id) ON DELETE CASCADE, sha256 TEXT NOT NULL, module BLOB NOT NULL,"
-    "  UNIQUE (realm_id, sha256)) STRICT;"};
+    "  UNIQUE (realm_id, sha256)) STRICT;",
+    "CREATE TABLE store_values (realm_id TEXT NOT NULL REFERENCES realms(id) ON DELETE CASCADE, key BLOB NOT NULL, value BLOB NOT NULL,"
+    "  PRIMARY KEY (realm_id, key)) STRICT, WITHOUT ROWID;"};
 constexpr int64_t schema_version = std::size(migrations);
 
 std::string joined(const std::vector<std::string>& names) {
@@ -176,6 +178,47 @@ class SqliteStorage final : public Storage {
     return fail(ErrorCode::not_found, "the program is not there any more");
   }
 
+  Result<std::vector<bool>> put_values(std::span<const ValueRow> rows) override {
+    std::vector<bool> stored;
+    const auto written = write([&]() -> Result<void> {
+      for (const ValueRow& row : rows) {
+        const auto done = row.value.empty() ? delete_value(row) : put_value(row);
+        if (!done) return std::unexpected(done.error());
+        stored.push_back(*done);
+      }
+      return {};
+    });
+    if (!written) return std::unexpected(written.error());
+    return stored;
+  }
+
+  Result<std::string> value(std::string_view realm_id, std::string_view key) override {
+    std::lock_guard lock(mutex_);
+    Statement select(database_.native(), "SELECT value FROM store_values WHERE realm_id=? AND key=?");
+    select.bind(realm_id).bind_blob(key);
+    if (select.step()) return select.blob(0);
+    if (auto done = select.error(); !done) return fail(std::move(done));
+    return fail(ErrorCode::not_found, "the store has nothing under this key");
+  }
+
+  Result<std::vector<std::string>> value_keys(std::string_view realm_id, std::string_view prefix) override {
+    std::lock_guard lock(mutex_);
+    Statement select(database_.native(),
+                     "SELECT key FROM store_values WHERE realm_id=?1 AND key>=?2 AND substr(key,1,length(?2))=?2 ORDER BY key");
+    select.bind(realm_id).bind_blob(prefix);
+    std::vector<std::string> keys;
+    while (select.step()) keys.push_back(select.blob(0));
+    if (auto done = select.error(); !done) return fail(std::move(done));
+    return keys;
+  }
+
+  Result<uint64_t> value_bytes() override {
+    std::lock_guard lock(mutex_);
+    Statement select(database_.native(), "SELECT coalesce(sum(length(key)+length(value)+?),0) FROM store_values");
+    if (select.bind(value_overhead_bytes).step()) return select.natural(0);
+    return fail(select.error());
+  }
+
   Result<void> touch_keys(std::span<const std::pair<std::string, int64_t>> last_used) override {
     return write([&]() -> Result<void> {
       for (const auto& [id, unix_s] : last_used) {
@@ -234,6 +277,22 @@ class SqliteStorage final : public Storage {
   Result<void> write(Work work) {
     std::lock_guard lock(mutex_);
     return database_.transaction(std::move(work));
+  }
+
+  Result<bool> put_value(const ValueRow& row) {
+    Statement insert(database_.native(),
+                     "INSERT INTO store_values SELECT ?1,?2,?3 WHERE EXISTS (SELECT 1 FROM realms WHERE id=?1) AND ?4>="
+                     "length(?2)+length(?3)+?5+(SELECT coalesce(sum(length(key)+length(value)+?5),0) FROM store_values"
+                     " WHERE realm_id=?1 AND key<>?2) ON CONFLICT DO UPDATE SET value=excluded.value");
+    insert.bind(row.realm_id).bind_blob(row.key).bind_blob(row.value).bind(row.bytes_max).bind(value_overhead_bytes);
+    if (auto done = insert.finish(); !done) return std::unexpected(done.error());
+    return sqlite3_changes(database_.native()) > 0;
+  }
+
+  Result<bool> delete_value(const ValueRow& row) {
+    Statement drop(database_.native(), "DELETE FROM store_values WHERE realm_id=? AND key=?");
+    if (auto done = drop.bind(row.realm_id).bind_blob(row.key).finish(); !done) return std::unexpected(done.error());
+    return true;
   }
 
   Result<void> write_limits(const Realm& realm) {

@@ -25,6 +25,25 @@ struct ProgramRow {
   ProgramVersion version;
 };
 
+// What a program keeps. An empty value: what has the key goes.
+struct ValueRow {
+  std::string realm_id;
+  std::string key;
+  std::string value;
+  uint64_t bytes_max = 0;  // of all values of the realm together, with their keys and overhead
+};
+
+// The durable stores of the realms' programs. Any thread; what was put is durable when put_values returns.
+class ValueStorage {
+ public:
+  virtual ~ValueStorage() = default;
+  // All in one transaction. Of each row: was it stored? Not when the realm would have more than bytes_max, or is gone.
+  virtual Result<std::vector<bool>> put_values(std::span<const ValueRow> rows) = 0;
+  virtual Result<std::string> value(std::string_view realm_id, std::string_view key) = 0;                       // not_found
+  virtual Result<std::vector<std::string>> value_keys(std::string_view realm_id, std::string_view prefix) = 0;  // in order of bytes
+  virtual Result<uint64_t> value_bytes() = 0;                                                                   // of all realms
+};
+
 struct Snapshot {
   std::vector<Realm> realms;
   std::vector<StoredKey> keys;
@@ -38,14 +57,13 @@ struct UsageQuery {
 };
 
 // Every write is durable when it returns. Any thread; one call at a time is served.
-class Storage {
+class Storage : public ValueStorage {
  public:
-  virtual ~Storage() = default;
   virtual Result<Snapshot> load() = 0;
   virtual Result<bool> changed_elsewhere() = 0;  // by another process, since the last load or call of this
   virtual Result<void> create_realm(const Realm& realm) = 0;
   virtual Result<void> update_realm(const Realm& realm) = 0;
-  virtual Result<void> delete_realm(std::string_view id) = 0;  // and its keys and programs; its usage stays
+  virtual Result<void> delete_realm(std::string_view id) = 0;  // and its keys, programs and values; its usage stays
   virtual Result<void> create_key(const StoredKey& key) = 0;
   virtual Result<void> revoke_key(std::string_view id, int64_t unix_s) = 0;
   // Adds or replaces a version and drops others of the same program, all or nothing. A module is kept as long as a version has its hash.

@@ -386,6 +386,8 @@ std::expected<RateLimiter::Admission, RateRefusal> Tenants::admit(const Realm& r
 
 Programs& Tenants::programs() { return *impl_->programs; }
 
+ValueStorage& Tenants::values() { return *impl_->storage; }
+
 void Tenants::record(Usage counts) { impl_->meter->add(std::move(counts), impl_->now()); }
 
 Result<std::vector<Usage>> Tenants::usage(const UsageQuery& query) { return impl_->meter->query(query); }

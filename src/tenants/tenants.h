@@ -67,6 +67,7 @@ class Tenants {
 
   std::expected<RateLimiter::Admission, RateRefusal> admit(const Realm& realm, uint64_t estimated_tokens);
   Programs& programs();
+  ValueStorage& values();
   void record(Usage counts);
   Result<std::vector<Usage>> usage(const UsageQuery& query);
 

@@ -22,6 +22,7 @@ struct Limits {
   uint64_t program_bytes_max = 0;         // of one uploaded module
   uint64_t programs_max = 0;              // uploaded under different names
   uint64_t program_stored_bytes_max = 0;  // of all versions of all of them
+  uint64_t store_bytes_max = 0;           // of what its programs keep, as value_bytes() counts
 
   bool operator==(const Limits&) const = default;
 };
@@ -48,12 +49,17 @@ constexpr LimitField limit_fields[] = {
     {"program_bytes_max", &Limits::program_bytes_max, 67'108'864, "size of an uploaded program; 0: 16 MiB"},
     {"programs_max", &Limits::programs_max, 1'000, "uploaded programs; 0: 16"},
     {"program_stored_bytes_max", &Limits::program_stored_bytes_max, 68'719'476'736, "all versions of them together; 0: 256 MiB"},
+    {"store_bytes_max", &Limits::store_bytes_max, 1'073'741'824, "what its programs keep in the store; 0: 1 MiB"},
 };
 
 // What 0 means for programs.
 constexpr uint64_t program_bytes_default_max = 16ull << 20;
 constexpr uint64_t programs_default_max = 16;
 constexpr uint64_t program_stored_bytes_default_max = 256ull << 20;
+constexpr uint64_t store_bytes_default_max = 1ull << 20;
+
+// What a value in a realm's store counts: itself, its key, and what keeping it costs.
+constexpr uint64_t value_overhead_bytes = 64;
 
 struct Realm {
   std::string id;                   // "rl_..."

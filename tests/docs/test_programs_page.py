@@ -41,3 +41,12 @@ def test_every_function_of_the_table_has_its_section_and_no_other_has_one():
         assert name not in sections, f"{name} has two sections"
         sections[name] = (suspends != "", [one.strip() for one in parameters.split(",")] if parameters else [])
     assert sections == functions
+
+
+def test_every_function_says_what_it_costs_and_only_one_that_may_suspend_waits():
+    page = (ROOT / "docs" / "programs.md").read_text()
+    sections = dict(re.findall(r"^### `(\w+)\(.*?\)`(?: ~)?\n(.*?)(?=^##)", page, re.M | re.S))
+    for name, (suspends, _) in table().items():
+        costs = re.findall(r"^Cost: (.+\.)$", sections[name], re.M)
+        assert len(costs) == 1, f"{name} has no line that says its cost"
+        assert suspends == bool(re.search(r"\bwaits?\b", costs[0])), f"{name}: a wait is what suspends, and nothing else"
