@@ -159,7 +159,9 @@ Response Front::list_models(const Request& request, const tenants::Realm& realm)
   for (const json::value& model : data) {
     if (model.at("id").as_string() == name) return {.body = json::serialize(model)};
   }
-  return problem_response(Protocol::openai, {404, "model_not_found", "there is no model '" + std::string(name) + "'"}, request.id);
+  const Problem missing{
+      .status = 404, .code = "model_not_found", .message = "there is no model '" + std::string(name) + "'", .param = "model"};
+  return problem_response(Protocol::openai, missing, request.id);
 }
 
 Response Front::metrics() const {
