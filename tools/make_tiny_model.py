@@ -3,6 +3,7 @@
 
 Tests use it where the text does not matter: it has everything that a real model has (two layers, grouped heads, an output of
 its own, tokenizer and chat template) and computes some fifteen times faster. The same seed gives the same file.
+With --says it answers with one text whatever comes before.
 """
 
 import argparse
@@ -143,15 +144,33 @@ def tensor_data(dimensions, deviation, generator):
     return b"".join(values[byte] for byte in generator.randbytes(count))
 
 
+def silence(name):
+    """Whether a block's output is nothing in a model that only knows what follows on a token."""
+    return name.endswith(("attn_output.weight", "ffn_down.weight"))
+
+
+def chained(output, embedding, chain):
+    """Rows of the output that are like the token before them: after each token of the chain the next is the likeliest."""
+    row = WIDTH * struct.calcsize("<e")
+    output = bytearray(output)
+    for before, after in zip(chain, chain[1:]):
+        output[after * row : (after + 1) * row] = embedding[before * row : (before + 1) * row]
+    return bytes(output)
+
+
 def padding(size):
     return b"\0" * (-size % ALIGNMENT)
 
 
-def write_model(file, pairs, tokens, seed, ranks):
+def write_model(file, pairs, tokens, seed, ranks, chain):
     generator = random.Random(seed)
     table, blobs, offset = b"", [], 0
     for name, dimensions, deviation in tensors(tokens, ranks):
         data = tensor_data(dimensions, deviation, generator)
+        if chain and silence(name):
+            data = bytes(len(data))
+        if chain and name == "output.weight":
+            data = chained(data, blobs[0], chain)
         blobs.append(data + padding(len(data)))
         table += string(name) + struct.pack("<I", len(dimensions)) + struct.pack(f"<{len(dimensions)}Q", *dimensions)
         table += struct.pack("<IQ", F16 if deviation else F32, offset)
@@ -172,7 +191,12 @@ def main():
     parser.add_argument("--context", type=int, default=2048, help="context length that the file states")
     parser.add_argument("--pre", help="another tokenizer.ggml.pre, such as tekken")
     parser.add_argument("--rank", action="store_true", help="a model with a rank head (Qwen3's architecture), for reranking")
+    parser.add_argument("--template", help="another chat template")
+    parser.add_argument("--says", help="ids of the tokens of an answer: the last of the prompt, the answer's, an end token; no token twice")
     options = parser.parse_args()
+    chain = [int(token) for token in options.says.split(",")] if options.says else []
+    if len(set(chain[:-1])) != len(chain[:-1]):
+        parser.error("--says: a token comes twice, so what follows it is not certain")
     if not options.source:
         parser.error("name a model by --from or REALM_MODEL")
 
@@ -180,9 +204,13 @@ def main():
     if options.pre:
         pairs = [pair for pair in pairs if pair[0] != "tokenizer.ggml.pre"]
         pairs.append(("tokenizer.ggml.pre", STRING, string(options.pre)))
+    if options.template:
+        pairs = [pair for pair in pairs if pair[0] != "tokenizer.chat_template"]
+        pairs.append(("tokenizer.chat_template", STRING, string(options.template)))
     partial = options.out + ".partial"
     with open(partial, "wb") as file:
-        write_model(file, architecture_pairs(options.context, tokens, options.rank) + pairs, tokens, options.seed, options.rank)
+        pairs = architecture_pairs(options.context, tokens, options.rank) + pairs
+        write_model(file, pairs, tokens, options.seed, options.rank, chain)
     os.replace(partial, options.out)
 
 

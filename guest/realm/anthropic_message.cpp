@@ -44,11 +44,19 @@ common_json text_block(const std::string& text) {
   return block;
 }
 
-common_json call_block(const std::string& name, const common_json& input) {
+common_json thinking_block(const std::string& thinking) {
+  common_json block = common_json::object();
+  block["type"] = "thinking";
+  block["thinking"] = thinking;
+  block["signature"] = "";
+  return block;
+}
+
+common_json call_block(const ToolCall& call, const common_json& input) {
   common_json block = common_json::object();
   block["type"] = "tool_use";
-  block["id"] = random_id("toolu_");
-  block["name"] = name;
+  block["id"] = call.id.empty() ? random_id("toolu_") : call.id;
+  block["name"] = call.name;
   block["input"] = input;
   return block;
 }
@@ -59,10 +67,11 @@ class WholeMessage : public ChatSink {
 
   void put(common_json& message) const {
     common_json content = common_json::array();
-    if (!text_.empty() || calls_.empty()) content.push_back(text_block(text_));
+    if (!thinking_.empty()) content.push_back(thinking_block(thinking_));
+    if (!text_.empty() || (calls_.empty() && thinking_.empty())) content.push_back(text_block(text_));
     for (const ToolCall& call : calls_) {
       const common_json input = common_json::parse_no_throw(call.arguments);
-      content.push_back(call_block(call.name, input.is_discarded() ? common_json::object() : input));
+      content.push_back(call_block(call, input.is_discarded() ? common_json::object() : input));
     }
     message["content"] = content;
     message["stop_reason"] = reason_;
@@ -70,7 +79,8 @@ class WholeMessage : public ChatSink {
   }
 
  protected:
-  void on_pieces(uint32_t, const ToolPieces& pieces) override {
+  void on_pieces(uint32_t, const AnswerPieces& pieces) override {
+    thinking_ += pieces.reasoning;
     text_ += pieces.text;
     calls_.insert(calls_.end(), pieces.calls.begin(), pieces.calls.end());
   }
@@ -80,6 +90,7 @@ class WholeMessage : public ChatSink {
   }
 
  private:
+  std::string thinking_;
   std::string text_;
   std::vector<ToolCall> calls_;
   const char* reason_ = "end_turn";
@@ -105,18 +116,13 @@ class StreamedMessage : public ChatSink {
   }
 
  protected:
-  void on_pieces(uint32_t, const ToolPieces& pieces) override {
+  void on_pieces(uint32_t, const AnswerPieces& pieces) override {
     begin();
-    if (!pieces.text.empty()) {
-      if (!open_) open_block(text_block(""));
-      common_json delta = common_json::object();
-      delta["type"] = "text_delta";
-      delta["text"] = pieces.text;
-      send_delta(delta);
-    }
+    if (!pieces.reasoning.empty()) send_part(Block::thinking, thinking_block(""), "thinking_delta", "thinking", pieces.reasoning);
+    if (!pieces.text.empty()) send_part(Block::text, text_block(""), "text_delta", "text", pieces.text);
     for (const ToolCall& call : pieces.calls) {
       close_block();
-      open_block(call_block(call.name, common_json::object()));
+      open_block(Block::call, call_block(call, common_json::object()));
       common_json delta = common_json::object();
       delta["type"] = "input_json_delta";
       delta["partial_json"] = call.arguments;
@@ -130,6 +136,8 @@ class StreamedMessage : public ChatSink {
   }
 
  private:
+  enum class Block { none, thinking, text, call };
+
   static common_json typed(const char* type) {
     common_json event = common_json::object();
     event["type"] = type;
@@ -149,12 +157,24 @@ class StreamedMessage : public ChatSink {
     send_event("ping", typed("ping"));
   }
 
-  void open_block(const common_json& block) {
+  // More of a block of this kind, which is opened when another one is open, or none.
+  void send_part(Block kind, const common_json& empty, const char* type, const char* field, const std::string& text) {
+    if (open_ != kind) {
+      close_block();
+      open_block(kind, empty);
+    }
+    common_json delta = common_json::object();
+    delta["type"] = type;
+    delta[field] = text;
+    send_delta(delta);
+  }
+
+  void open_block(Block kind, const common_json& block) {
     common_json event = typed("content_block_start");
     event["index"] = blocks_;
     event["content_block"] = block;
     send_event("content_block_start", event);
-    open_ = true;
+    open_ = kind;
   }
 
   void send_delta(const common_json& delta) {
@@ -165,17 +185,17 @@ class StreamedMessage : public ChatSink {
   }
 
   void close_block() {
-    if (!open_) return;
+    if (open_ == Block::none) return;
     common_json event = typed("content_block_stop");
     event["index"] = blocks_++;
     send_event("content_block_stop", event);
-    open_ = false;
+    open_ = Block::none;
   }
 
   common_json message_;
   const uint32_t prompt_tokens_;
   bool begun_ = false;
-  bool open_ = false;
+  Block open_ = Block::none;
   uint32_t blocks_ = 0;
   const char* reason_ = "end_turn";
   common_json stop_;
@@ -187,8 +207,7 @@ void answer_message(const common_json& body) {
   Chat chat = read_message_request(body, true);
   const StreamOptions stream = read_stream(body);
   const Model model(chat.request.model);
-  offer_tools(chat, model);
-  const std::vector<std::vector<int32_t>> prompts = {prompt_tokens(model, chat.request)};
+  const std::vector<std::vector<int32_t>> prompts = {chat_prompt(chat, model)};
   if (stream.stream) {
     StreamedMessage sink(chat, model, static_cast<uint32_t>(prompts.front().size()));
     sink.end(generate_answers(model, chat.request, prompts, 1, sink));
@@ -206,9 +225,8 @@ void answer_message(const common_json& body) {
 void answer_count_tokens(const common_json& body) {
   Chat chat = read_message_request(body, false);
   const Model model(chat.request.model);
-  offer_tools(chat, model);
   common_json answer = common_json::object();
-  answer["input_tokens"] = prompt_tokens(model, chat.request).size();
+  answer["input_tokens"] = chat_prompt(chat, model).size();
   reply(answer);
 }
 

@@ -60,13 +60,15 @@ void add_text(common_json& messages, const std::string& role, const std::string&
 
 // One message of blocks may be several of OpenAI's: results of tools are messages of their own there.
 void add_blocks(common_json& messages, const std::string& role, const common_json& blocks, const std::string& field) {
-  std::string text;
+  std::string text, reasoning;
   common_json calls = common_json::array();
   size_t index = 0;
   for (const common_json& block : blocks) {
     const std::string here = field + ".content[" + std::to_string(index++) + "]";
     const std::string type = block.is_object() && has_text(block, "type") ? block.at("type").get<std::string>() : "";
-    if (type == "text" && has_text(block, "text")) {
+    if (type == "thinking" && role == "assistant" && has_text(block, "thinking")) {
+      reasoning += block.at("thinking").get<std::string>();
+    } else if (type == "text" && has_text(block, "text")) {
       text += (text.empty() ? "" : "\n") + block.at("text").get<std::string>();
     } else if (type == "tool_use" && role == "assistant") {
       calls.push_back(tool_call(block, here));
@@ -81,6 +83,7 @@ void add_blocks(common_json& messages, const std::string& role, const common_jso
     return;
   }
   common_json message = text_message(role, text);
+  if (!reasoning.empty()) message["reasoning_content"] = reasoning;  // templates keep that of calls alone
   message["tool_calls"] = calls;
   messages.push_back(message);
 }
@@ -159,6 +162,14 @@ void read_choice(const common_json& body, Chat& chat) {
   if (choice.kind == ToolChoice::required && !tools.is_array()) refuse_if(problem("tool_choice: there are no tools to choose from"));
 }
 
+// The model's template decides whether it thinks, unless it is told not to.
+void read_thinking(const common_json& body, Chat& chat) {
+  const common_json* thinking = find(body, "thinking");
+  if (thinking == nullptr) return;
+  if (!thinking->is_object() || !has_text(*thinking, "type")) refuse_if(problem("thinking: must be an object with a type"));
+  if (thinking->at("type").get<std::string>() == "disabled") set_reasoning_effort(chat, "none");
+}
+
 // `output_config.format` (earlier `output_format`) is what chat completions call response_format, with the schema one level up.
 void move_format(const common_json& body, common_json& fields) {
   std::string field = "output_format";
@@ -199,6 +210,7 @@ Chat read_message_request(const common_json& body, bool needs_max_tokens) {
   prefill_from_last_message(request);
   request.tools = read_tools(body);
   read_choice(body, chat);
+  read_thinking(body, chat);
   return chat;
 }
 

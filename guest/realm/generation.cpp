@@ -14,28 +14,6 @@ namespace {
 constexpr uint32_t tokens_per_call = 16;
 constexpr float never = -1e9f;  // a bias that keeps a token from being drawn
 
-// The field of the request that the prompt came from, for messages about it.
-std::string prompt_field(const Request& request) { return request.prompt ? "prompt" : "messages"; }
-
-std::string prompt_text(const Model& model, const Request& request) {
-  if (request.prompt) return *request.prompt;
-  TemplateInput input;
-  if (request.tools.is_array()) input.source = model.text(REALM_TEXT_CHAT_TEMPLATE_TOOLS);
-  if (input.source.empty()) input.source = model.text(REALM_TEXT_CHAT_TEMPLATE);
-  input.messages = request.messages;
-  input.tools = request.tools;
-  input.arguments = request.template_arguments;
-  input.bos_token = model.token_text(model.info().bos_token);
-  input.eos_token = model.token_text(model.info().eos_token);
-  std::string text = render_template(input);
-  // The tokenizer adds these itself; a template that writes them too must not make two.
-  if (model.info().adds_bos && !input.bos_token.empty() && text.starts_with(input.bos_token)) text.erase(0, input.bos_token.size());
-  if (model.info().adds_eos && !input.eos_token.empty() && text.ends_with(input.eos_token)) {
-    text.resize(text.size() - input.eos_token.size());
-  }
-  return text + request.prefill;
-}
-
 uint64_t random_seed() {
   uint64_t seed = 0;
   require(realm_random(reinterpret_cast<uint8_t*>(&seed), sizeof seed), "random");
@@ -115,6 +93,7 @@ class Choice {
     const uint32_t count = wanted == 0 ? 0 : source_.next(tokens, wanted);
     for (uint32_t i = 0; i < count; ++i) {
       ++ending_.tokens;
+      ending_.reasoning_tokens += sink_.is_reasoning(number_) ? 1 : 0;
       if (request_.top_logprobs >= 0) tell_logprob(tokens[i], sequence_.length() - count + i);
       if ((!request_.ignore_eos && model_.ends_generation(tokens[i])) || add(tokens[i]) || sink_.is_satisfied(number_)) return finish(true);
     }
@@ -198,15 +177,37 @@ void require_room(const Model& model, const std::vector<int32_t>& tokens, const 
   }
 }
 
-std::vector<int32_t> prompt_tokens(const Model& model, const Request& request) {
-  const std::string text = prompt_text(model, request);
+std::string prompt_text(const Model& model, const Request& request) {
+  if (request.prompt) return *request.prompt;
+  TemplateInput input;
+  if (request.tools.is_array()) input.source = model.text(REALM_TEXT_CHAT_TEMPLATE_TOOLS);
+  if (input.source.empty()) input.source = model.text(REALM_TEXT_CHAT_TEMPLATE);
+  input.messages = request.messages;
+  input.tools = request.tools;
+  input.arguments = request.template_arguments;
+  input.bos_token = model.token_text(model.info().bos_token);
+  input.eos_token = model.token_text(model.info().eos_token);
+  std::string text = render_template(input);
+  // The tokenizer adds these itself; a template that writes them too must not make two.
+  if (model.info().adds_bos && !input.bos_token.empty() && text.starts_with(input.bos_token)) text.erase(0, input.bos_token.size());
+  if (model.info().adds_eos && !input.eos_token.empty() && text.ends_with(input.eos_token)) {
+    text.resize(text.size() - input.eos_token.size());
+  }
+  return text;
+}
+
+std::vector<int32_t> text_tokens(const Model& model, const std::string& text, const std::string& field) {
   if (text.size() > tokenize_bytes_max) {
-    fail(REALM_FAIL_BAD_REQUEST, prompt_field(request) + ": the prompt has " + std::to_string(text.size()) + " bytes, and at most " +
+    fail(REALM_FAIL_BAD_REQUEST, field + ": the prompt has " + std::to_string(text.size()) + " bytes, and at most " +
                                      std::to_string(tokenize_bytes_max) + " are taken");
   }
   std::vector<int32_t> tokens = model.tokenize(text, REALM_TOKENIZE_ADD_SPECIAL | REALM_TOKENIZE_PARSE_SPECIAL);
-  require_room(model, tokens, prompt_field(request));
+  require_room(model, tokens, field);
   return tokens;
+}
+
+std::vector<int32_t> prompt_tokens(const Model& model, const Request& request) {
+  return text_tokens(model, prompt_text(model, request) + request.prefill, request.prompt ? "prompt" : "messages");
 }
 
 std::vector<TokenLogprob> prompt_logprobs(const Model& model, const std::vector<int32_t>& prompt, uint32_t alternatives) {
@@ -248,6 +249,7 @@ Usage generate_answers(const Model& model, const Request& request, const std::ve
   for (size_t i = 0; i < choices.size(); ++i) {
     const realm_sequence_stats_t stats = choices[i]->stats();
     usage.completion_tokens += choices[i]->ending().tokens;
+    usage.reasoning_tokens += choices[i]->ending().reasoning_tokens;
     if (i % copies == 0) usage.cached_tokens += stats.cached_tokens;
     usage.queue_ms = std::max(usage.queue_ms, static_cast<double>(stats.queue_ns) / 1e6);
     usage.prefill_ms = std::max(usage.prefill_ms, static_cast<double>(stats.prefill_ns) / 1e6);

@@ -12,9 +12,10 @@
 namespace realm {
 
 struct Ending {
-  bool stopped = false;    // else the answer was cut: max_tokens, or the context is full
-  std::string stop_found;  // the stop string that ended it; empty: the model did, or it was cut
-  uint32_t tokens = 0;     // sampled, the end token included
+  bool stopped = false;           // else the answer was cut: max_tokens, or the context is full
+  std::string stop_found;         // the stop string that ended it; empty: the model did, or it was cut
+  uint32_t tokens = 0;            // sampled, the end token included
+  uint32_t reasoning_tokens = 0;  // of them
 };
 
 // What answers cost, over all choices. Times are of the slowest one.
@@ -22,6 +23,7 @@ struct Usage {
   uint32_t prompt_tokens = 0;  // each different prompt once
   uint32_t cached_tokens = 0;
   uint32_t completion_tokens = 0;
+  uint32_t reasoning_tokens = 0;  // of them
   double queue_ms = 0;
   double prefill_ms = 0;
   double decode_ms = 0;
@@ -43,11 +45,19 @@ class AnswerSink {
   virtual void on_end(uint32_t, const Ending&) {}
   // Before the text that the token adds to; only when the request asks for log-probabilities.
   virtual void on_token(uint32_t, const TokenLogprob&) {}
+  // What comes next is no part of the answer's text.
+  virtual bool is_reasoning(uint32_t) const { return false; }
   // Nothing more is wanted of this answer.
   virtual bool is_satisfied(uint32_t) const { return false; }
 };
 
-// The request's prompt or rendered messages as tokens. Ends the instance when there is no room for an answer.
+// The request's prompt, or its messages as the model's chat template renders them.
+std::string prompt_text(const Model& model, const Request& request);
+
+// As tokens. Ends the instance when there is no room for an answer. `field` is where the text comes from, for messages about it.
+std::vector<int32_t> text_tokens(const Model& model, const std::string& text, const std::string& field);
+
+// Both, with the beginning of the answer that the request gives.
 std::vector<int32_t> prompt_tokens(const Model& model, const Request& request);
 
 // The same check for tokens that came as they are.

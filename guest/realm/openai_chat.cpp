@@ -29,7 +29,7 @@ common_json shown(const ToolCall& call) {
   function["name"] = call.name;
   function["arguments"] = call.arguments;
   common_json object = common_json::object();
-  object["id"] = random_id("call_");
+  object["id"] = call.id.empty() ? random_id("call_") : call.id;
   object["type"] = "function";
   object["function"] = function;
   return object;
@@ -54,6 +54,7 @@ class WholeChat : public ChatSink {
       message["role"] = "assistant";
       message["content"] = answer.text.empty() && !answer.calls.empty() ? common_json(nullptr) : common_json(answer.text);
       message["refusal"] = nullptr;
+      if (!answer.reasoning.empty()) message["reasoning_content"] = answer.reasoning;
       if (!answer.calls.empty()) message["tool_calls"] = answer.calls;
       common_json choice = common_json::object();
       choice["index"] = i;
@@ -67,7 +68,8 @@ class WholeChat : public ChatSink {
 
  protected:
   void on_token(uint32_t choice, const TokenLogprob& token) override { answers_[choice].logprobs.push_back(logprob_entry(token)); }
-  void on_pieces(uint32_t choice, const ToolPieces& pieces) override {
+  void on_pieces(uint32_t choice, const AnswerPieces& pieces) override {
+    answers_[choice].reasoning += pieces.reasoning;
     answers_[choice].text += pieces.text;
     for (const ToolCall& call : pieces.calls) answers_[choice].calls.push_back(shown(call));
   }
@@ -75,6 +77,7 @@ class WholeChat : public ChatSink {
 
  private:
   struct Answer {
+    std::string reasoning;
     std::string text;
     common_json calls = common_json::array();
     common_json logprobs = common_json::array();
@@ -102,12 +105,9 @@ class StreamedChat : public ChatSink {
 
  protected:
   void on_token(uint32_t choice, const TokenLogprob& token) override { of_[choice].logprobs.push_back(logprob_entry(token)); }
-  void on_pieces(uint32_t choice, const ToolPieces& pieces) override {
-    if (!pieces.text.empty()) {
-      common_json delta = common_json::object();
-      delta["content"] = pieces.text;
-      send(choice, delta, nullptr);
-    }
+  void on_pieces(uint32_t choice, const AnswerPieces& pieces) override {
+    send_text(choice, "reasoning_content", pieces.reasoning);
+    send_text(choice, "content", pieces.text);
     for (const ToolCall& call : pieces.calls) {
       common_json told = shown(call);
       told["index"] = of_[choice].calls++;
@@ -128,6 +128,13 @@ class StreamedChat : public ChatSink {
     uint32_t calls = 0;
     common_json logprobs = common_json::array();
   };
+
+  void send_text(uint32_t index, const char* field, const std::string& text) {
+    if (text.empty()) return;
+    common_json delta = common_json::object();
+    delta[field] = text;
+    send(index, delta, nullptr);
+  }
 
   // A choice begins with its role; not before there is something to say, so that a refusal can still be one.
   void send(uint32_t index, const common_json& delta, const char* reason) {
@@ -170,6 +177,17 @@ void read_logprobs(const common_json& body, Request& request) {
   if (wanted) request.top_logprobs = top;
 }
 
+// llama-server's reasoning_format: where reasoning goes.
+void read_reasoning(const common_json& body, Chat& chat) {
+  std::string format = "auto", effort;
+  refuse_if(read_text(body, "reasoning_format", format));
+  if (format != "auto" && format != "deepseek" && format != "none")
+    refuse(400, "invalid_value", "reasoning_format: must be auto, deepseek or none", "reasoning_format");
+  chat.reasoning_apart = format != "none";
+  refuse_if(read_text(body, "reasoning_effort", effort));
+  set_reasoning_effort(chat, effort);
+}
+
 void check_roles(const common_json& messages) {
   static const std::set<std::string> roles = {"system", "user", "assistant", "tool", "function"};
   size_t index = 0;
@@ -197,6 +215,7 @@ Chat read_chat(const common_json& body) {
   if (chat.request.tools.is_array()) refuse_if(check_tools(chat.request.tools));
   refuse_if(read_tool_choice(body, chat.request.tools, chat.choice));
   read_logprobs(body, chat.request);
+  read_reasoning(body, chat);
   chat.copies = read_copies(body);
   return chat;
 }
@@ -205,8 +224,7 @@ void answer_chat_completion(const common_json& body) {
   Chat chat = read_chat(body);
   const StreamOptions stream = read_stream(body);
   const Model model(chat.request.model);
-  offer_tools(chat, model);
-  const std::vector<std::vector<int32_t>> prompts = {prompt_tokens(model, chat.request)};
+  const std::vector<std::vector<int32_t>> prompts = {chat_prompt(chat, model)};
   Envelope envelope;
   envelope.model = model.text(REALM_TEXT_NAME);
   if (stream.stream) {

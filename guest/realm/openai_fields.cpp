@@ -53,7 +53,7 @@ common_json openai_usage(const Usage& usage) {
   common_json prompt_details = common_json::object();
   prompt_details["cached_tokens"] = usage.cached_tokens;
   common_json completion_details = common_json::object();
-  completion_details["reasoning_tokens"] = 0;
+  completion_details["reasoning_tokens"] = usage.reasoning_tokens;
   common_json object = common_json::object();
   object["prompt_tokens"] = usage.prompt_tokens;
   object["completion_tokens"] = usage.completion_tokens;

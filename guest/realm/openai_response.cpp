@@ -156,6 +156,12 @@ Chat read_response_request(const common_json& body) {
   refuse_if(read_tool_choice(body, chat.request.tools, chat.choice));
   refuse_if(read_bool(body, "parallel_tool_calls", chat.parallel_calls));
   read_included(body, chat.request);
+  if (const common_json* reasoning = find(body, "reasoning")) {
+    if (!reasoning->is_object()) refuse_if(wrong_type("reasoning", "an object", *reasoning));
+    std::string effort;
+    refuse_if(read_text(*reasoning, "effort", effort));
+    set_reasoning_effort(chat, effort);
+  }
   return chat;
 }
 
@@ -174,6 +180,16 @@ common_json message_item(const std::string& id, const char* status, const common
   item["type"] = "message";
   item["status"] = status;
   item["role"] = "assistant";
+  item["content"] = content;
+  return item;
+}
+
+common_json reasoning_item(const std::string& id, const char* status, const common_json& content) {
+  common_json item = common_json::object();
+  item["id"] = id;
+  item["type"] = "reasoning";
+  item["status"] = status;
+  item["summary"] = common_json::array();
   item["content"] = content;
   return item;
 }
@@ -197,6 +213,7 @@ class ResponseSink : public ChatSink {
 
   common_json finish(const Usage& usage) {
     begin();
+    close_reasoning();
     close_text();
     common_json answer = head_;
     answer["status"] = cut_ ? "incomplete" : "completed";
@@ -213,10 +230,15 @@ class ResponseSink : public ChatSink {
 
  protected:
   void on_token(uint32_t, const TokenLogprob& token) override { new_logprobs_.push_back(logprob_entry(token)); }
-  void on_pieces(uint32_t, const ToolPieces& pieces) override {
+  void on_pieces(uint32_t, const AnswerPieces& pieces) override {
     begin();
-    if (!pieces.text.empty()) add_text(pieces.text);
+    if (!pieces.reasoning.empty()) add_reasoning(pieces.reasoning);
+    if (!pieces.text.empty()) {
+      close_reasoning();
+      add_text(pieces.text);
+    }
     for (const ToolCall& call : pieces.calls) {
+      close_reasoning();
       close_text();
       add_call_item(call);
     }
@@ -256,7 +278,7 @@ class ResponseSink : public ChatSink {
     common_json input = common_json::object();
     input["cached_tokens"] = usage.cached_tokens;
     common_json output = common_json::object();
-    output["reasoning_tokens"] = 0;
+    output["reasoning_tokens"] = usage.reasoning_tokens;
     common_json object = common_json::object();
     object["input_tokens"] = usage.prompt_tokens;
     object["input_tokens_details"] = input;
@@ -282,10 +304,10 @@ class ResponseSink : public ChatSink {
     event["item"] = item;
     send(type, event);
   }
-  // An event about the part of the message that is being written.
-  common_json of_part() const {
+  // An event about the part of the item that is being written.
+  common_json of_part(const std::string& id) const {
     common_json event = common_json::object();
-    event["item_id"] = text_id_;
+    event["item_id"] = id;
     event["output_index"] = output_.size();
     event["content_index"] = 0;
     return event;
@@ -297,19 +319,50 @@ class ResponseSink : public ChatSink {
     send_response("response.in_progress", head_);
   }
 
+  void add_reasoning(const std::string& text) {
+    close_text();
+    if (reasoning_id_.empty()) {
+      reasoning_id_ = random_id("rs_");
+      if (stream_) send_item("response.output_item.added", reasoning_item(reasoning_id_, "in_progress", common_json::array()));
+    }
+    reasoning_ += text;
+    common_json event = of_part(reasoning_id_);
+    event["delta"] = text;
+    if (stream_) send("response.reasoning_text.delta", event);
+  }
+
+  void close_reasoning() {
+    if (reasoning_id_.empty()) return;
+    common_json part = common_json::object();
+    part["type"] = "reasoning_text";
+    part["text"] = reasoning_;
+    common_json content = common_json::array();
+    content.push_back(part);
+    const common_json item = reasoning_item(reasoning_id_, "completed", content);
+    if (stream_) {
+      common_json done = of_part(reasoning_id_);
+      done["text"] = reasoning_;
+      send("response.reasoning_text.done", done);
+      send_item("response.output_item.done", item);
+    }
+    output_.push_back(item);
+    reasoning_id_.clear();
+    reasoning_.clear();
+  }
+
   void add_text(const std::string& text) {
     if (text_id_.empty()) {
       text_id_ = random_id("msg_");
       if (stream_) {
         send_item("response.output_item.added", message_item(text_id_, "in_progress", common_json::array()));
-        common_json event = of_part();
+        common_json event = of_part(text_id_);
         event["part"] = text_part("");
         send("response.content_part.added", event);
       }
     }
     text_ += text;
     for (const common_json& one : new_logprobs_) logprobs_.push_back(one);
-    common_json event = of_part();
+    common_json event = of_part(text_id_);
     event["delta"] = text;
     event["logprobs"] = new_logprobs_;
     new_logprobs_ = common_json::array();
@@ -322,11 +375,11 @@ class ResponseSink : public ChatSink {
     content.push_back(text_part(text_, logprobs_));
     const common_json item = message_item(text_id_, "completed", content);
     if (stream_) {
-      common_json done = of_part();
+      common_json done = of_part(text_id_);
       done["text"] = text_;
       done["logprobs"] = logprobs_;
       send("response.output_text.done", done);
-      common_json part = of_part();
+      common_json part = of_part(text_id_);
       part["part"] = text_part(text_, logprobs_);
       send("response.content_part.done", part);
       send_item("response.output_item.done", item);
@@ -339,7 +392,7 @@ class ResponseSink : public ChatSink {
 
   void add_call_item(const ToolCall& call) {
     const std::string id = random_id("fc_");
-    const std::string call_id = random_id("call_");
+    const std::string call_id = call.id.empty() ? random_id("call_") : call.id;
     const common_json item = call_item(id, call_id, call, "completed", true);
     if (stream_) {
       send_item("response.output_item.added", call_item(id, call_id, call, "in_progress", false));
@@ -362,6 +415,8 @@ class ResponseSink : public ChatSink {
   const bool stream_;
   const common_json head_;
   common_json output_ = common_json::array();
+  std::string reasoning_id_;  // of the reasoning that is being written; empty: none
+  std::string reasoning_;
   std::string text_id_;  // of the message that is being written; empty: none
   std::string text_;
   common_json logprobs_ = common_json::array();      // of that message
@@ -376,8 +431,7 @@ void answer_response(const common_json& body) {
   Chat chat = read_response_request(body);
   const StreamOptions stream = read_stream(body);
   const Model model(chat.request.model);
-  offer_tools(chat, model);
-  const std::vector<std::vector<int32_t>> prompts = {prompt_tokens(model, chat.request)};
+  const std::vector<std::vector<int32_t>> prompts = {chat_prompt(chat, model)};
   ResponseSink sink(chat, body, model, stream.stream);
   const Usage usage = generate_answers(model, chat.request, prompts, 1, sink);
   common_json answer = sink.finish(usage);

@@ -49,8 +49,7 @@ void reply_tokens(const common_json& body, const Model& model, const std::vector
 void answer_tokenize_chat(const common_json& body) {
   Chat chat = read_chat(body);
   const Model model(chat.request.model);
-  offer_tools(chat, model);
-  reply_tokens(body, model, prompt_tokens(model, chat.request), false);
+  reply_tokens(body, model, chat_prompt(chat, model), false);
 }
 
 }  // namespace

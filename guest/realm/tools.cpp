@@ -64,10 +64,15 @@ std::set<std::string> tool_names(const common_json& tools) {
   return names;
 }
 
-std::set<std::string> callable_names(const common_json& tools, const ToolChoice& choice) {
-  std::set<std::string> names = tool_names(tools);
-  std::erase_if(names, [&choice](const std::string& name) { return !choice.allows(name); });
-  return names;
+CallableTools callable_tools(const common_json& tools, const ToolChoice& choice) {
+  CallableTools callable;
+  for (const common_json& tool : tools) {
+    const common_json& function = *function_of(tool);
+    const std::string name = function.at("name").get<std::string>();
+    const common_json* parameters = find(function, "parameters");
+    if (choice.allows(name)) callable.add(name, parameters == nullptr ? common_json(nullptr) : *parameters);
+  }
+  return callable;
 }
 
 namespace {

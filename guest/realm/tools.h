@@ -4,6 +4,7 @@
 #include <set>
 #include <string>
 
+#include "realm/callable_tools.h"
 #include "realm/json_fields.h"
 #include "realm/request.h"
 
@@ -25,8 +26,7 @@ Problem check_tools(const common_json& tools);
 Problem read_tool_choice(const common_json& object, const common_json& tools, ToolChoice& choice);
 
 std::set<std::string> tool_names(const common_json& tools);
-// Of the tools that may be called.
-std::set<std::string> callable_names(const common_json& tools, const ToolChoice& choice);
+CallableTools callable_tools(const common_json& tools, const ToolChoice& choice);
 
 // The calls' arguments become objects, as templates want them: OpenAI has them as JSON text.
 void parse_call_arguments(common_json& messages);

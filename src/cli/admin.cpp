@@ -4,6 +4,8 @@
 #include <boost/json.hpp>
 #include <cstdio>
 #include <ctime>
+#include <fstream>
+#include <iterator>
 
 #include "cli/admin_call.h"
 #include "cli/table.h"
@@ -139,6 +141,29 @@ int run_models_command(const AdminSettings& settings) {
                       model.at("pinned").as_bool() ? "yes" : "-", model.at("realms").as_array().empty() ? "all" : cell(model.at("realms")),
                       cell(model.at("fault"))});
     }
+    print_table(rows);
+  });
+}
+
+int run_prefixes_command(const AdminSettings& settings) {
+  Admin admin(settings.data, settings.json);
+  const std::string list = "models/" + settings.model + "/prefixes";
+  const std::string path = list + "/" + settings.prefix;
+  if (settings.action == "rm") {
+    return admin.finish(admin.call({.method = verb::delete_, .path = path}),
+                        [&](const json::value&) { std::printf("prefix %s is not published any more\n", settings.prefix.c_str()); });
+  }
+  if (settings.action == "add") {
+    std::ifstream in(settings.file, std::ios::binary);
+    const std::string text((std::istreambuf_iterator<char>(in)), {});
+    if (!in) return report({ErrorCode::io, settings.file + ": cannot be read"});
+    const std::string body = json::serialize(json::object{{"text", text}});
+    return admin.finish(admin.call({.method = verb::put, .path = path, .body = body}),
+                        [&](const json::value&) { std::printf("prefix %s is published\n", settings.prefix.c_str()); });
+  }
+  return admin.finish(admin.call({.method = verb::get, .path = list}), [](const json::value& answer) {
+    std::vector<std::vector<std::string>> rows = {{"NAME", "BYTES"}};
+    for (const json::value& prefix : answer.at("data").as_array()) rows.push_back({cell(prefix.at("name")), cell(prefix.at("bytes"))});
     print_table(rows);
   });
 }

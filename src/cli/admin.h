@@ -39,6 +39,8 @@ struct AdminSettings {
   uint32_t expires_days = 0;
   std::string model;
   std::vector<std::string> realms;  // for whom a model is
+  std::string prefix;
+  std::string file;  // with a prefix's text
   ProgramSettings program;
   std::string from;  // dates, for usage
   std::string to;
@@ -47,6 +49,7 @@ struct AdminSettings {
 int run_realms_command(const AdminSettings& settings);
 int run_keys_command(const AdminSettings& settings);
 int run_models_command(const AdminSettings& settings);
+int run_prefixes_command(const AdminSettings& settings);
 int run_programs_command(const AdminSettings& settings);  // programs.cpp
 int run_usage_command(const AdminSettings& settings);
 

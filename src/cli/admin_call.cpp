@@ -46,7 +46,8 @@ Result<json::value> Admin::call(const http::AdminCall& call) {
     if (!opened) return fail(std::move(opened));
     catalogue_ = std::move(*opened);
   }
-  return parse_answer(http::AdminApi(*tenants_, catalogue_.get(), nullptr, {}).answer(call, ""));
+  models::PublishedPrefixes prefixes(folder_ / "prefixes");
+  return parse_answer(http::AdminApi(*tenants_, catalogue_.get(), nullptr, prefixes, {}, {}).answer(call, ""));
 }
 
 }  // namespace realm::cli

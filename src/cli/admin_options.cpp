@@ -81,6 +81,22 @@ CLI::App* add_models(CLI::App& app, AdminSettings& settings) {
   return models;
 }
 
+CLI::App* add_prefixes(CLI::App& app, AdminSettings& settings) {
+  CLI::App* prefixes = app.add_subcommand("prefixes", "beginnings of prompts that all realms share: list, add, rm");
+  prefixes->require_subcommand(1);
+  prefixes->footer(
+      "Example:\n"
+      "  realm prefixes add house-rules --model chat --file rules.txt\n"
+      "The file has the prompt's text as the model's chat template renders it, from its first character on.");
+  CLI::App* list = add_action(*prefixes, "list", "what is published for a model", settings);
+  CLI::App* add = add_action(*prefixes, "add", "publish one; in place of one of the same name", settings);
+  CLI::App* remove = add_action(*prefixes, "rm", "publish one no longer", settings);
+  for (CLI::App* action : {add, remove}) action->add_option("name", settings.prefix, "its name")->required();
+  for (CLI::App* action : {list, add, remove}) action->add_option("--model", settings.model, "for which model")->required();
+  add->add_option("--file", settings.file, "its text")->required()->check(CLI::ExistingFile);
+  return prefixes;
+}
+
 CLI::App* add_programs(CLI::App& app, AdminSettings& settings) {
   CLI::App* programs = app.add_subcommand("programs", "programs that realms bring: check, push, list, rm, run");
   programs->require_subcommand(1);

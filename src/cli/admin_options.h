@@ -12,6 +12,7 @@ namespace realm::cli {
 CLI::App* add_realms(CLI::App& app, AdminSettings& settings);
 CLI::App* add_keys(CLI::App& app, AdminSettings& settings);
 CLI::App* add_models(CLI::App& app, AdminSettings& settings);
+CLI::App* add_prefixes(CLI::App& app, AdminSettings& settings);
 CLI::App* add_programs(CLI::App& app, AdminSettings& settings);
 CLI::App* add_usage(CLI::App& app, AdminSettings& settings);
 

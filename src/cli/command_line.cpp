@@ -167,6 +167,7 @@ int parse_and_run(int argc, char** argv) {
   const CLI::App* realms = add_realms(app, admin);
   const CLI::App* keys = add_keys(app, admin);
   const CLI::App* models = add_models(app, admin);
+  const CLI::App* prefixes = add_prefixes(app, admin);
   const CLI::App* programs = add_programs(app, admin);
   const CLI::App* usage = add_usage(app, admin);
   PullSettings pull_settings;
@@ -187,6 +188,7 @@ int parse_and_run(int argc, char** argv) {
   if (realms->parsed()) return run_realms_command(admin);
   if (keys->parsed()) return run_keys_command(admin);
   if (models->parsed()) return run_models_command(admin);
+  if (prefixes->parsed()) return run_prefixes_command(admin);
   if (programs->parsed()) return run_programs_command(admin);
   if (usage->parsed()) return run_usage_command(admin);
   Interrupts interrupts;

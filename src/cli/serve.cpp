@@ -172,11 +172,13 @@ int run_server(const RunOptions& options, const ServerSettings& settings, Interr
   if (auto there = engine::require_backend(*backend); !there) return report(there.error());
   auto catalogue = open_catalogue(options, settings, data);
   if (!catalogue) return report(catalogue.error());
+  models::PublishedPrefixes prefixes(data / "prefixes");
   runtime::StoredModels models(**runtime, **catalogue,
                                {.store = {.budget_bytes = memory_budget(settings), .lease_deadline_ms = settings.model_deadline_ms},
                                 .backend = *backend,
-                                .kv_bytes_max = kv_bytes(settings)});
-  http::Front front(front_options(settings, loopback_only), settings.limits, **runtime, **tenants, **catalogue, models.store());
+                                .kv_bytes_max = kv_bytes(settings),
+                                .prefixes = &prefixes});
+  http::Front front(front_options(settings, loopback_only), settings.limits, **runtime, **tenants, **catalogue, models.store(), prefixes);
   Signals signals(interrupts);
   auto server = http::Server::start(server_options(settings, data), front);
   if (!server) return report(server.error());

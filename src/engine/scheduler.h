@@ -21,6 +21,7 @@ namespace realm::engine {
 
 constexpr uint32_t context_tokens_default = 8'192;
 constexpr uint32_t flow_stats_age_ms = 200;
+constexpr uint64_t published_share = 4;  // a quarter of saved_bytes_max is the most that published prefixes may take
 
 struct SchedulerOptions {
   uint32_t sequences_max = 256;           // active at once: 1 to 256

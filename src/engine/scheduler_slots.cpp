@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "engine/scheduler_state.h"
 
 namespace realm::engine {
@@ -168,7 +169,8 @@ void Scheduler::Impl::keep_prefix(ScheduledSequence& sequence) {
   }
   if (!sequence.saved || sequence.saved_tokens != sequence.kv_tokens) return;
   sequence.tokens.resize(sequence.kv_tokens);
-  prefixes.insert(sequence.flow->id, sequence.tokens, std::move(sequence.saved));
+  const bool kept = prefixes.insert(sequence.flow->id, sequence.tokens, std::move(sequence.saved));
+  if (!kept && sequence.flow->id == published_flow) log().warn("a published prefix takes too much of the memory for saved KV");
 }
 
 void Scheduler::Impl::make_dense() {

@@ -167,7 +167,7 @@ struct Scheduler::Impl {
   StateStore saved_store;
   StateStore move_store{UINT64_MAX};  // one stream at a time, on its way to another slot
   std::unique_ptr<KvContext> kv;
-  PrefixCache prefixes;
+  PrefixCache prefixes{options.saved_bytes_max / published_share};
   FlowTable flows;
   StepCost step_cost;
 

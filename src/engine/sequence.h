@@ -28,7 +28,8 @@ namespace realm::engine {
 class Scheduler;
 struct ScheduledSequence;
 
-using FlowId = uint64_t;  // whose work it is, for fairness; opaque here
+using FlowId = uint64_t;                       // whose work it is, for fairness; opaque here
+constexpr FlowId published_flow = UINT64_MAX;  // nobody's: what it keeps, sequences of every flow may begin with
 
 constexpr uint32_t banned_tokens_max = 4'096;
 constexpr uint32_t run_ahead_tokens_max = 16;
@@ -51,7 +52,7 @@ struct SequenceOptions {
   uint32_t tokens_max = 0;  // prompt and answer together; 0: the context length
   Priority priority = Priority::normal;
   bool embeds = false;       // the owner wants embed() and no tokens
-  bool keep_prefix = false;  // when it ends, its KV may serve later sequences of the same flow
+  bool keep_prefix = false;  // when it ends, its KV may serve later ones of the same flow; it begins with what is kept
   bool dormant = false;      // there to be forked and never asked for tokens: its saved KV is given up before that of others
   uint32_t queue_deadline_ms = 30'000;
   std::function<void()> on_ready = {};  // after next() said "wait": called once on the scheduler's thread; must be quick

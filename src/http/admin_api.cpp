@@ -339,10 +339,35 @@ Result<json::value> answer_models(Tenants& tenants, models::Catalogue& catalogue
   return fail(ErrorCode::not_found, "there is no such path below /admin/v1");
 }
 
-// The parts of a path, at most 4.
+// models/MODEL/prefixes and models/MODEL/prefixes/NAME
+Result<json::value> answer_prefixes(models::PublishedPrefixes& prefixes, const AdminApi::PrefixesChanged& changed, const AdminCall& call,
+                                    const std::vector<std::string>& parts) {
+  if (parts.size() == 3 && call.method == verb::get) {
+    json::array data;
+    for (const auto& prefix : prefixes.list(parts[1])) data.push_back({{"name", prefix.name}, {"bytes", prefix.text.size()}});
+    return json::object{{"data", std::move(data)}};
+  }
+  if (parts.size() != 4 || (call.method != verb::put && call.method != verb::delete_)) {
+    return fail(ErrorCode::not_found, "there is no such path below /admin/v1");
+  }
+  if (call.method == verb::put) {
+    const auto body = parse_body(call);
+    if (!body) return std::unexpected(body.error());
+    if (body->size() != 1 || !body->contains("text")) return bad("the body must be an object with the field text alone");
+    auto text = text_of(body->at("text"), "text");
+    if (!text) return std::unexpected(text.error());
+    if (auto done = prefixes.put(parts[1], {parts[3], std::move(*text)}); !done) return std::unexpected(done.error());
+  } else if (auto done = prefixes.remove(parts[1], parts[3]); !done) {
+    return std::unexpected(done.error());
+  }
+  if (changed) changed(parts[1]);
+  return call.method == verb::put ? json::object{{"name", parts[3]}} : json::object{{"deleted", parts[3]}};
+}
+
+// The parts of a path; of what is longer than any path here, the first 5.
 std::vector<std::string> parts_of(std::string_view path) {
   std::vector<std::string> parts;
-  while (!path.empty() && parts.size() < 4) {
+  while (!path.empty() && parts.size() < 5) {
     parts.emplace_back(path.substr(0, path.find('/')));
     path.remove_prefix(std::min(parts.back().size() + 1, path.size()));
   }
@@ -351,9 +376,8 @@ std::vector<std::string> parts_of(std::string_view path) {
 
 std::unexpected<Error> no_such_path() { return fail(ErrorCode::not_found, "there is no such path below /admin/v1"); }
 
-Result<json::value> dispatch(Tenants& tenants, models::Catalogue* catalogue, const models::ModelStore* store, const AdminCall& call) {
-  const auto parts = parts_of(call.path);
-  if (parts.empty()) return no_such_path();
+Result<json::value> dispatch(Tenants& tenants, models::Catalogue* catalogue, const models::ModelStore* store, const AdminCall& call,
+                             const std::vector<std::string>& parts) {
   const bool reads = call.method == verb::get;
   const bool makes = call.method == verb::post;
   if (parts[0] == "realms") {
@@ -395,7 +419,11 @@ int64_t parse_date(std::string_view text) {
 
 Response AdminApi::answer(const AdminCall& call, std::string_view request_id) {
   if (call.path == "status" && call.method == verb::get && status_) return {.body = status_()};
-  const auto answer = dispatch(tenants_, catalogue_, store_, call);
+  const auto parts = parts_of(call.path);
+  const bool about_prefixes = parts.size() >= 3 && parts[0] == "models" && parts[2] == "prefixes";
+  const auto answer = parts.empty()    ? Result<json::value>(no_such_path())
+                      : about_prefixes ? answer_prefixes(prefixes_, prefixes_changed_, call, parts)
+                                       : dispatch(tenants_, catalogue_, store_, call, parts);
   if (!answer) return problem_response(Protocol::admin, problem_of(answer.error()), request_id);
   return {.status = static_cast<uint16_t>(call.method == verb::post ? 201 : 200), .body = json::serialize(*answer)};
 }

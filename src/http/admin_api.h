@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "http/message.h"
+#include "models/prefixes.h"
 #include "models/store.h"
 #include "tenants/tenants.h"
 
@@ -24,9 +25,18 @@ class AdminApi {
   // What the running server adds: the document of GET status. Null without a server.
   using Status = std::function<std::string()>;
 
+  // What the running server does when the published prefixes of a model have changed. Null without a server.
+  using PrefixesChanged = std::function<void(const std::string& model)>;
+
   // `store` is null without a server; `catalogue` too when there is none to ask.
-  AdminApi(tenants::Tenants& tenants, models::Catalogue* catalogue, const models::ModelStore* store, Status status)
-      : tenants_(tenants), catalogue_(catalogue), store_(store), status_(std::move(status)) {}
+  AdminApi(tenants::Tenants& tenants, models::Catalogue* catalogue, const models::ModelStore* store, models::PublishedPrefixes& prefixes,
+           Status status, PrefixesChanged prefixes_changed)
+      : tenants_(tenants),
+        catalogue_(catalogue),
+        store_(store),
+        prefixes_(prefixes),
+        status_(std::move(status)),
+        prefixes_changed_(std::move(prefixes_changed)) {}
 
   // Any thread. Errors are answers too, in the shape of problem_response().
   Response answer(const AdminCall& call, std::string_view request_id);
@@ -35,7 +45,9 @@ class AdminApi {
   tenants::Tenants& tenants_;
   models::Catalogue* const catalogue_;
   const models::ModelStore* const store_;
+  models::PublishedPrefixes& prefixes_;
   const Status status_;
+  const PrefixesChanged prefixes_changed_;
 };
 
 // "2026-11-24" for days since 1970, and back; -1 for what is no date.

@@ -26,16 +26,19 @@ bool may_use(const tenants::Realm& realm, const std::string& model) {
 }  // namespace
 
 Front::Front(const FrontOptions& options, const HttpLimits& limits, runtime::Runtime& runtime, tenants::Tenants& tenants,
-             models::Catalogue& catalogue, const models::ModelStore& store)
+             models::Catalogue& catalogue, const models::ModelStore& store, models::PublishedPrefixes& prefixes)
     : options_(options),
       runtime_(runtime),
       tenants_(tenants),
       catalogue_(catalogue),
       store_(store),
+      prefixes_(prefixes),
       values_(tenants.values()),
       residents_(runtime, options.realms_resident_max),
       gate_(options.gate, tenants, metrics_),
-      admin_(tenants, &catalogue, &store, [this] { return status(); }),
+      admin_(
+          tenants, &catalogue, &store, prefixes, [this] { return status(); },
+          [this](const std::string& model) { publish_prefixes(model); }),
       programs_(runtime, tenants, options.realm_defaults),
       inference_(runtime, tenants, programs_, residents_, metrics_, limits, options.realm_defaults),
       started_unix_s_(std::time(nullptr)) {
@@ -159,7 +162,15 @@ Response Front::list_models(const Request& request, const tenants::Realm& realm)
   for (const json::value& model : data) {
     if (model.at("id").as_string() == name) return {.body = json::serialize(model)};
   }
-  return problem_response(Protocol::openai, {404, "model_not_found", "there is no model '" + std::string(name) + "'"}, request.id);
+  const Problem missing{
+      .status = 404, .code = "model_not_found", .message = "there is no model '" + std::string(name) + "'", .param = "model"};
+  return problem_response(Protocol::openai, missing, request.id);
+}
+
+void Front::publish_prefixes(const std::string& model) const {
+  std::vector<std::string> texts;
+  for (models::PublishedPrefix& prefix : prefixes_.list(model)) texts.push_back(std::move(prefix.text));
+  runtime_.publish_prefixes(model, texts);
 }
 
 Response Front::metrics() const {

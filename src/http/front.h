@@ -33,7 +33,7 @@ class Front final : public Service {
  public:
   // All of them outlive it; `limits` too.
   Front(const FrontOptions& options, const HttpLimits& limits, runtime::Runtime& runtime, tenants::Tenants& tenants,
-        models::Catalogue& catalogue, const models::ModelStore& store);
+        models::Catalogue& catalogue, const models::ModelStore& store, models::PublishedPrefixes& prefixes);
   ~Front() override;  // cancels what runs and waits for it
 
   // From now on /readyz fails and connections close after their answers.
@@ -54,6 +54,7 @@ class Front final : public Service {
   Response metrics() const;
   void write_store_metrics(MetricText& text) const;
   std::string status() const;
+  void publish_prefixes(const std::string& model) const;
   bool allows_origin(std::string_view origin) const;
 
   const FrontOptions options_;
@@ -61,6 +62,7 @@ class Front final : public Service {
   tenants::Tenants& tenants_;
   models::Catalogue& catalogue_;
   const models::ModelStore& store_;
+  models::PublishedPrefixes& prefixes_;
   ServerMetrics metrics_;
   TenantStore values_;
   ResidentRealms residents_;

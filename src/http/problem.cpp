@@ -5,20 +5,10 @@
 namespace realm::http {
 namespace {
 
-// OpenAI's `error.type` for a status.
+// OpenAI's `error.type` for a status. What is wrong in particular, such as a key or a model, its `code` says.
 std::string_view openai_type(uint16_t status) {
-  switch (status) {
-    case 401:
-      return "authentication_error";
-    case 403:
-      return "permission_error";
-    case 404:
-      return "not_found_error";
-    case 429:
-      return "rate_limit_error";
-    default:
-      return status < 500 ? "invalid_request_error" : "server_error";
-  }
+  if (status == 429) return "rate_limit_error";
+  return status < 500 ? "invalid_request_error" : "server_error";
 }
 
 // Anthropic's `error.type` for a status.
@@ -49,7 +39,7 @@ boost::json::object problem_body(Protocol protocol, const Problem& problem, std:
   return {{"error",
            {{"message", problem.message},
             {"type", openai_type(problem.status)},
-            {"param", nullptr},
+            {"param", problem.param.empty() ? boost::json::value(nullptr) : boost::json::value(problem.param)},
             {"code", problem.code},
             {"request_id", request_id}}}};
 }

@@ -16,6 +16,7 @@ struct Problem {
   std::string message;  // for a person: what, which, what to do. No customer text
   uint32_t retry_after_s = 0;
   HeaderList headers = {};
+  std::string param = {};  // the field that is wrong; empty: none
 };
 
 // The status and code for an error of the layers below.

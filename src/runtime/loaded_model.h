@@ -8,6 +8,7 @@
 #include "engine/scheduler.h"
 #include "runtime/model_source.h"
 #include "runtime/named_sequences.h"
+#include "runtime/prefix_publisher.h"
 
 namespace realm::runtime {
 
@@ -17,6 +18,7 @@ struct LoadedModel {
   std::shared_ptr<engine::Model> model;
   std::unique_ptr<engine::Scheduler> scheduler;
   NamedSequences named{};
+  std::unique_ptr<PrefixPublisher> publisher{};  // ends before the scheduler does
 };
 
 // Finds what a program asks for by name; the empty name is the default model.

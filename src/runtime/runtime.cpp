@@ -96,6 +96,7 @@ struct Runtime::Impl : ModelLookup {
     auto scheduler = engine::Scheduler::create(*model, pool, options.scheduler);
     if (!scheduler) return fail(std::move(scheduler));
     auto loaded = std::make_shared<LoadedModel>(std::move(*model), std::move(*scheduler));
+    loaded->publisher = std::make_unique<PrefixPublisher>(*loaded->scheduler);
     std::lock_guard lock(mutex);
     std::erase_if(loaded_models, [](const std::weak_ptr<LoadedModel>& one) { return one.expired(); });
     loaded_models.push_back(loaded);
@@ -177,6 +178,13 @@ Result<void> Runtime::load_model(const engine::ModelOptions& options) {
 }
 
 Result<std::shared_ptr<LoadedModel>> Runtime::load_unnamed_model(const engine::ModelOptions& options) { return impl_->load(options); }
+
+void Runtime::publish_prefixes(std::string_view model, const std::vector<std::string>& texts) {
+  std::lock_guard lock(impl_->mutex);
+  impl_->for_each_loaded([&](const LoadedModel& loaded) {
+    if (loaded.model->info().name == model) loaded.publisher->set(texts);
+  });
+}
 
 void Runtime::set_model_source(ModelSource& source) { impl_->source = &source; }
 

@@ -162,6 +162,9 @@ class Runtime {
 
   // The same, but under no name: for a ModelSource to hand out. It stays while the pointer lives. Blocks while loading. Any thread.
   Result<std::shared_ptr<LoadedModel>> load_unnamed_model(const engine::ModelOptions& options);
+  // What the operator publishes for a model, when it is loaded: beginnings of prompts, from whose KV requests of every realm start. In
+  // place of those before. They are computed beside what runs. Any thread.
+  void publish_prefixes(std::string_view model, const std::vector<std::string>& texts);
   // Asked for every name that load_model did not bring. Before the first request; outlives the runtime.
   void set_model_source(ModelSource& source);
   // Where programs keep values. Before the first request; outlives the runtime's requests. Without one there is no store.

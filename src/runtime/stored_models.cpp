@@ -36,6 +36,11 @@ Result<models::ModelLoader::Loaded> StoredModels::load(const models::ModelRecord
   auto loaded = runtime_.load_unnamed_model(options);
   if (!loaded) return fail(std::move(loaded));
   const auto& info = (*loaded)->model->info();
+  if (options_.prefixes != nullptr) {
+    std::vector<std::string> texts;
+    for (models::PublishedPrefix& prefix : options_.prefixes->list(record.name)) texts.push_back(std::move(prefix.text));
+    (*loaded)->publisher->set(std::move(texts));
+  }
   return Loaded{*loaded, info.weights_bytes + options_.kv_bytes_max + compute_bytes(info.vocabulary_tokens)};
 }
 

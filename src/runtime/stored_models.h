@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "engine/backend.h"
+#include "models/prefixes.h"
 #include "models/store.h"
 #include "runtime/model_source.h"
 #include "runtime/runtime.h"
@@ -14,6 +15,7 @@ struct StoredModelsOptions {
   models::StoreOptions store;
   engine::BackendChoice backend = engine::BackendChoice::automatic;
   uint64_t kv_bytes_max = 0;  // of each model; as in the runtime's scheduler options, which must say the same. Not 0
+  const models::PublishedPrefixes* prefixes = nullptr;  // of models as they are loaded; null: none. Outlives the models
 };
 
 class StoredModels final : public ModelSource, private models::ModelLoader {

@@ -3,6 +3,7 @@
 import json
 import shutil
 import threading
+import urllib.error
 
 import pytest
 
@@ -50,15 +51,56 @@ def test_a_model_larger_than_the_budget_says_so(models, start_server):
     assert status == 507 and "100 MiB" in body["error"]["message"]
 
 
+# Every route that names a model.
+ROUTES = {
+    "/v1/chat/completions": CHAT,
+    "/v1/completions": {"prompt": "hi", "max_tokens": 1},
+    "/v1/responses": {"input": "hi", "max_output_tokens": 1},
+    "/v1/embeddings": {"input": "hi"},
+    "/v1/messages": CHAT,
+    "/v1/messages/count_tokens": CHAT,
+    "/tokenize": {"content": "hi"},
+    "/detokenize": {"tokens": [1]},
+}
+
+
+def refusals(server, key, model):
+    """What each route says about a model, without what belongs to the one request."""
+    for path, body in ROUTES.items():
+        status, headers, answer = post(server, key, {**body, "model": model}, path)
+        answer.pop("request_id", None)
+        yield path, status, sorted(name.lower() for name in headers), json.dumps(answer).replace(model, "MODEL")
+    try:
+        server.get(f"/v1/models/{model}", key)
+    except urllib.error.HTTPError as error:
+        answer = json.loads(error.read())
+        answer["error"].pop("request_id", None)
+        yield "/v1/models", error.code, sorted(name.lower() for name in error.headers), json.dumps(answer).replace(model, "MODEL")
+
+
+def test_a_missing_model_is_refused_in_the_words_of_the_protocol(models, start_server):
+    server = start_server("--models", models, model=models / "one.gguf")
+    for path, status, _, said in refusals(server, None, "six"):
+        error = json.loads(said)["error"]
+        assert status == 404 and "MODEL" in error["message"], path
+        if path.startswith("/v1/messages"):
+            assert json.loads(said)["type"] == "error" and error["type"] == "not_found_error", path
+        else:
+            assert (error["type"], error["code"], error["param"]) == ("invalid_request_error", "model_not_found", "model"), path
+    with pytest.raises(urllib.error.HTTPError) as raised:
+        server.get("/v1/nothing")
+    assert json.loads(raised.value.read())["error"]["type"] == "invalid_request_error"
+
+
 def test_a_private_model_looks_like_none(models, start_server):
     server = start_server("--models", models, model=models / "one.gguf")
     friend, stranger = server.key("friend"), server.key("stranger")
     server.cli("models", "allow", "two", "friend")
-    assert post(server, friend, {**CHAT, "model": "two"})[0] == 200
-    status, _, private = post(server, stranger, {**CHAT, "model": "two"})
-    assert status == 404
-    missing = post(server, stranger, {**CHAT, "model": "six"})[2]
-    assert json.dumps(private).replace("two", "six") == json.dumps(missing)
+    for path, body in ROUTES.items():
+        assert post(server, friend, {**body, "model": "two"}, path)[0] == 200, path
+    private = list(refusals(server, stranger, "two"))
+    assert private == list(refusals(server, stranger, "six"))
+    assert [status for _, status, _, _ in private] == [404] * (len(ROUTES) + 1)
     listed = json.loads(server.get("/v1/models", stranger))
     assert [model["id"] for model in listed["data"]] == ["one"]
 
