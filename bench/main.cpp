@@ -30,7 +30,9 @@ int main(int argc, char** argv) {
                                                                                       {"guest_cpu", guest_cpu},
                                                                                       {"host_call_cost", host_call_cost},
                                                                                       {"memory_per_realm", memory_per_realm},
-                                                                                      {"no_mixing", no_mixing}};
+                                                                                      {"no_mixing", no_mixing},
+                                                                                      {"own_kernels", own_kernels},
+                                                                                      {"kernel_numerics", kernel_numerics}};
   for (const auto& [name, run] : benchmarks) {
     if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), name) == wanted.end()) continue;
     std::fprintf(stderr, "%s ...\n", name);
