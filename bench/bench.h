@@ -57,5 +57,7 @@ boost::json::object host_call_cost(const Setup& setup);           // start.cpp
 boost::json::object program_cost(const Setup& setup);             // program_cost.cpp
 boost::json::object memory_per_realm(const Setup& setup);         // memory.cpp
 boost::json::object no_mixing(const Setup& setup);                // mixing.cpp
+boost::json::object own_kernels(const Setup& setup);              // kernels.cpp
+boost::json::object kernel_numerics(const Setup& setup);          // kernels.cpp
 
 }  // namespace realm::bench

@@ -15,7 +15,7 @@ find_program(CARGO cargo REQUIRED)
 
 set(third_party ${CMAKE_CURRENT_SOURCE_DIR}/third_party)
 set(pins Cargo.lock Cargo.toml wasmtime/Cargo.toml wasmtime/src/lib.rs)
-set(llama_recipe llama/CMakeLists.txt llama/cpu_variant.cpp)
+set(llama_recipe llama/CMakeLists.txt llama/cpu_variant.cpp llama/llama_cpu_variant.h)
 list(TRANSFORM pins PREPEND ${third_party}/)
 list(TRANSFORM llama_recipe PREPEND ${third_party}/)
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${pins} ${llama_recipe})
@@ -136,11 +136,11 @@ add_library(realm::sqlite ALIAS realm_sqlite)
 target_include_directories(realm_sqlite SYSTEM INTERFACE ${REALM_SQLITE_SOURCE_DIR})
 target_link_libraries(realm_sqlite INTERFACE ${sqlite}/libsqlite3.a Threads::Threads m)
 
-# The internal headers (src) are for the book-keeping of KV pages.
+# The internal headers (src) are for the book-keeping of KV pages, and for kernels that extend ggml-cpu.
 add_library(realm_llama INTERFACE)
 add_library(realm::llama ALIAS realm_llama)
 target_include_directories(realm_llama SYSTEM INTERFACE ${REALM_LLAMA_SOURCE_DIR}/include ${REALM_LLAMA_SOURCE_DIR}/ggml/include
-  ${REALM_LLAMA_SOURCE_DIR}/src ${REALM_LLAMA_SOURCE_DIR}/ggml/src)
+  ${REALM_LLAMA_SOURCE_DIR}/src ${REALM_LLAMA_SOURCE_DIR}/ggml/src ${third_party}/llama)
 target_link_options(realm_llama INTERFACE -Wl,--wrap=ggml_backend_cpu_reg)
 set(cuda)
 if(REALM_CUDA)

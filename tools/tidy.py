@@ -20,7 +20,9 @@ FUNCTION_LINES_MAX = 70
 STRANGERS = ["sandbox", "engine", "models", "tenants"]
 LAYERS = {
     "base": [],
+    "kernels": [],
     **{layer: ["base"] for layer in STRANGERS},
+    "engine": ["base", "kernels"],
     "runtime": ["base", *STRANGERS, "abi"],
     "http": ["base", *STRANGERS, "abi", "runtime"],
     "cli": ["base", *STRANGERS, "abi", "runtime", "http"],
@@ -29,7 +31,7 @@ LAYERS = {
 # Third-party headers and the one layer (or two) that may know them.
 THIRD_PARTY = [
     (re.compile(r"(wasmtime|wasm|wasi)(\.h|/)"), ["sandbox"]),
-    (re.compile(r"(llama|ggml|gguf)[-\w/]*\.h"), ["engine"]),
+    (re.compile(r"(llama|ggml|gguf)[-\w/]*\.h"), ["engine", "kernels"]),
     (re.compile(r"boost/(beast|asio)"), ["http"]),
     (re.compile(r"(sqlite3|libpq)[-\w/]*\.h"), ["tenants"]),
     (re.compile(r"CLI/|(histedit|editline/readline)\.h"), ["cli"]),

@@ -43,6 +43,8 @@ void add_model_options(CLI::App& command, RunOptions& options) {
   command.add_option("-m,--model", options.model,
                      "GGUF file, or the name of one that was pulled (default: $REALM_MODEL, else the bundled one)");
   command.add_option("--backend", options.backend, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+  command.add_option("--kernels", options.kernels, "own or ggml: whose code computes on the CPU (default: own)")
+      ->check(CLI::IsMember({"own", "ggml"}));
   command.add_option("--program", options.program, "realm.wasm to use (default: the one beside this executable)");
   command.add_option("-c,--ctx", options.context_tokens, "longest conversation in tokens (default: what the model knows, at most 8192)")
       ->check(between(16, 1 << 24));

@@ -68,7 +68,7 @@ void check_machine(std::vector<Check>& checks, const RunOptions& options) {
   uname(&system);
   checks.push_back(
       {"version", true, std::string("realm ") + version + ", " + system.sysname + " " + system.release + " " + system.machine});
-  engine::start_backends();
+  if (auto chosen = choose_kernels(options); !chosen) checks.push_back({"kernels", false, chosen.error().message});
   checks.push_back({"cpu", true, std::to_string(engine::physical_cores()) + " cores, kernels " + engine::cpu_kernels_description()});
   std::string devices;
   for (const auto& device : engine::backend_devices())

@@ -26,6 +26,13 @@ runtime::RuntimeOptions runtime_options(const RunOptions& options, std::filesyst
 
 }  // namespace
 
+Result<void> choose_kernels(const RunOptions& options) {
+  auto kernels = engine::parse_kernels(options.kernels);
+  if (!kernels) return fail(std::move(kernels));
+  engine::choose_kernels(*kernels);
+  return {};
+}
+
 Result<void> load_model(runtime::Runtime& runtime, const RunOptions& options, Interrupts& interrupts) {
   auto file = find_model(options.model);
   if (!file) return fail(std::move(file));
@@ -51,6 +58,7 @@ Result<std::unique_ptr<runtime::Runtime>> start_runtime(const RunOptions& option
   auto program = find_program(options.program);
   if (!program) return fail(std::move(program));
   if (auto backend = engine::parse_backend(options.backend); !backend) return fail(std::move(backend));
+  if (auto chosen = choose_kernels(options); !chosen) return fail(std::move(chosen));
   auto runtime = runtime::Runtime::create(runtime_options(options, *program, sequences));
   if (!runtime) return fail(std::move(runtime));
   if (auto loaded = load_model(**runtime, options, interrupts); !loaded) return fail(std::move(loaded));

@@ -9,6 +9,9 @@
 
 namespace realm::cli {
 
+// Whose code computes on the CPU, as the command line says. Before anything is loaded.
+Result<void> choose_kernels(const RunOptions& options);
+
 // Loads the model that the command line names into a runtime. Shows progress on a terminal; Ctrl-C gives the load up.
 Result<void> load_model(runtime::Runtime& runtime, const RunOptions& options, Interrupts& interrupts);
 

@@ -13,6 +13,7 @@ struct RunOptions {
   std::string model;
   std::string program;
   std::string backend = "auto";
+  std::string kernels = "own";
   std::string system;
   std::optional<int64_t> max_tokens;
   std::optional<double> temperature;

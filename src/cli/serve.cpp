@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "cli/commands.h"
+#include "cli/engine_start.h"
 #include "cli/paths.h"
 #include "cli/terminal.h"
 #include "cli/version.h"
@@ -165,6 +166,7 @@ int run_server(const RunOptions& options, const ServerSettings& settings, Interr
   }
   auto program = find_program(options.program);
   if (!program) return report(program.error());
+  if (auto chosen = choose_kernels(options); !chosen) return report(chosen.error());
   auto runtime = runtime::Runtime::create(runtime_options(options, settings, *program));
   if (!runtime) return report(runtime.error());
   auto backend = engine::parse_backend(options.backend);

@@ -2,16 +2,14 @@
 
 #include <ggml-backend.h>
 #include <llama.h>
+#include <llama_cpu_variant.h>
 
 #include <algorithm>
 #include <mutex>
 
 #include "base/log.h"
 #include "base/memory.h"
-
-// The CPU kernel set that was chosen at start. One name for the whole process: the sets live side by side in this binary, and only
-// the chosen one is registered with ggml.
-extern "C" const char* realm_cpu_variant_name(void);
+#include "kernels/extension.h"
 
 namespace realm::engine {
 namespace {
@@ -78,10 +76,22 @@ Result<BackendChoice> parse_backend(std::string_view name) {
   return fail(ErrorCode::invalid_argument, "backend \"" + std::string(name) + "\" is unknown: use auto, cpu or cuda");
 }
 
+Result<KernelChoice> parse_kernels(std::string_view name) {
+  if (name == "own") return KernelChoice::own;
+  if (name == "ggml") return KernelChoice::ggml;
+  return fail(ErrorCode::invalid_argument, "kernels \"" + std::string(name) + "\" are unknown: use own or ggml");
+}
+
+void choose_kernels(KernelChoice choice) {
+  start_backends();
+  kernels::use(choice == KernelChoice::own);
+}
+
 void start_backends() {
   static std::once_flag once;
   std::call_once(once, [] {
     llama_log_set(on_native_log, nullptr);
+    kernels::install();
     llama_backend_init();
   });
 }
@@ -114,7 +124,7 @@ Result<void> require_backend(BackendChoice choice) {
 
 std::string cpu_kernels_description() {
   start_backends();
-  std::string description = realm_cpu_variant_name();
+  std::string description = realm_chosen_cpu_variant().name;
   ggml_backend_reg_t cpu = ggml_backend_reg_by_name("CPU");
   if (cpu == nullptr) return description;
   const auto features = reinterpret_cast<ggml_backend_get_features_t>(ggml_backend_reg_get_proc_address(cpu, "ggml_backend_get_features"));
@@ -125,6 +135,8 @@ std::string cpu_kernels_description() {
     description += separator + lower(feature->name);
     separator = " ";
   }
+  const std::string_view own = kernels::in_use();
+  description += own.empty() ? "; ggml's own only" : "; ours for " + std::string(own);
   return description;
 }
 

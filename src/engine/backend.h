@@ -20,6 +20,13 @@ struct BackendDevice {
   uint64_t memory_free_bytes = 0;
 };
 
+// Whose code computes on the CPU: ours where it supports an operation, or ggml's throughout. The whole process's choice, to be made
+// before the first model is loaded; a benchmark may make it again while nothing is computed or loaded.
+enum class KernelChoice { own, ggml };
+
+Result<KernelChoice> parse_kernels(std::string_view name);  // "own", "ggml"
+void choose_kernels(KernelChoice choice);
+
 // Starts ggml and llama.cpp once a process and sends their log lines to ours. Any thread, any number of times.
 void start_backends();
 
@@ -28,7 +35,7 @@ std::vector<BackendDevice> backend_devices();
 // Fails with unsupported when the choice has no device in this build or machine; the message says what is there.
 Result<void> require_backend(BackendChoice choice);
 
-// The CPU kernel set in use, such as "zen4", and the instruction sets it was built for.
+// The CPU kernel set in use, such as "zen4", the instruction sets it was built for, and whether our own kernels are in use.
 std::string cpu_kernels_description();
 
 // The last error that ggml or llama.cpp logged on the calling thread since the last call; empty if none.

@@ -7,6 +7,7 @@
 #include <exception>
 
 #include "base/memory.h"
+#include "engine/file_pages.h"
 #include "engine/model_file.h"
 #include "engine/tokenizer.h"
 
@@ -92,14 +93,21 @@ ModelInfo describe(const llama_model* model, const llama_vocab* vocabulary, cons
 }
 
 struct Progress {
-  const std::function<bool(float)>* report;
+  static constexpr float release_step = 1.0f / 16;
+
+  const ModelOptions* options;
+  float released = 0;
   bool cancelled = false;
 
   static bool on_progress(float fraction, void* self) noexcept {
     auto& progress = *static_cast<Progress*>(self);
-    if (!*progress.report) return true;
     try {
-      progress.cancelled = progress.cancelled || !(*progress.report)(fraction);
+      if (progress.options->map_file && fraction >= progress.released + release_step) {
+        release_file_pages(progress.options->file);
+        progress.released = fraction;
+      }
+      if (!progress.options->progress) return true;
+      progress.cancelled = progress.cancelled || !progress.options->progress(fraction);
     } catch (...) {
       progress.cancelled = true;
     }
@@ -116,7 +124,7 @@ ErrorCode classify(const std::string& native_error) {
 }
 
 Result<llama_model*> load_native(const ModelOptions& options) {
-  Progress progress{.report = &options.progress};
+  Progress progress{.options = &options};
   std::array<ggml_backend_dev_t, 1> no_devices{nullptr};
   llama_model_params params = llama_model_default_params();
   params.load_mode = options.map_file ? LLAMA_LOAD_MODE_MMAP : LLAMA_LOAD_MODE_NONE;
@@ -133,7 +141,10 @@ Result<llama_model*> load_native(const ModelOptions& options) {
   } catch (const std::exception& e) {
     reason = e.what();
   }
-  if (model != nullptr) return model;
+  if (model != nullptr) {
+    if (options.map_file) release_file_pages(options.file);
+    return model;
+  }
   const std::string subject = "model file " + options.file.string() + ": ";
   if (progress.cancelled) return fail(ErrorCode::cancelled, subject + "loading was cancelled");
   if (reason.empty()) reason = take_last_native_error();

@@ -180,6 +180,24 @@ TEST_F(ModelFiles, ProgressRisesToOne) {
   EXPECT_EQ(seen.back(), 1.0f);
 }
 
+// Resident bytes of this process's mappings of a file.
+uint64_t resident_file_bytes(const fs::path& file) {
+  std::ifstream maps("/proc/self/smaps");
+  uint64_t bytes = 0;
+  bool wanted = false;
+  for (std::string line; std::getline(maps, line);) {
+    if (line.find(" kB") == std::string::npos) wanted = line.ends_with(fs::canonical(file).string());
+    if (wanted && line.starts_with("Rss:")) bytes += std::stoull(line.substr(4)) * 1024;
+  }
+  return bytes;
+}
+
+TEST_F(ModelFiles, PagesOfTheFileAreGivenBackWhenItIsLoaded) {
+  const auto model = Model::load({.file = real_file_, .backend = BackendChoice::cpu});
+  ASSERT_TRUE(model) << model.error().message;
+  EXPECT_LT(resident_file_bytes(real_file_), fs::file_size(real_file_) / 10);
+}
+
 TEST_F(ModelFiles, LoadingCanBeCancelled) {
   for (const int calls_before : {0, 1, 5}) {
     int calls = 0;

@@ -1,6 +1,10 @@
 // Chooses the CPU kernels when the process starts. ggml asks for its CPU back end by calling ggml_backend_cpu_reg(); the linker
 // sends that call here (--wrap), and the builds of ggml-cpu lie in the binary under names of their own (CMakeLists.txt beside).
-#include <ggml-backend.h>
+#include "llama_cpu_variant.h"
+
+extern "C" ggml_backend_reg_t __real_ggml_backend_cpu_reg();
+extern "C" void ggml_barrier(ggml_threadpool* pool);
+std::vector<ggml_backend_buffer_type_t>& ggml_backend_cpu_get_extra_buffer_types();
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -9,13 +13,17 @@
 #include <cstdlib>
 #include <cstring>
 
-extern "C" {
-ggml_backend_reg_t __real_ggml_backend_cpu_reg();
-ggml_backend_reg_t ggml_backend_cpu_reg_haswell();
-ggml_backend_reg_t ggml_backend_cpu_reg_skylakex();
-ggml_backend_reg_t ggml_backend_cpu_reg_zen4();
-ggml_backend_reg_t ggml_backend_cpu_reg_sapphirerapids();
-}
+// A build's entries, under the names that CMakeLists.txt beside gives them.
+#define VARIANT(name)                                                                    \
+  extern "C" ggml_backend_reg_t ggml_backend_cpu_reg_##name();                           \
+  extern "C" std::vector<ggml_backend_buffer_type_t>& realm_extra_buffer_types_##name(); \
+  extern "C" void ggml_barrier_##name(ggml_threadpool* pool);                            \
+  constexpr realm_cpu_variant name##_build{#name, ggml_backend_cpu_reg_##name, realm_extra_buffer_types_##name, ggml_barrier_##name};
+VARIANT(haswell)
+VARIANT(skylakex)
+VARIANT(zen4)
+VARIANT(sapphirerapids)
+#undef VARIANT
 
 namespace {
 
@@ -52,46 +60,45 @@ struct Cpu {
   }
 };
 
-struct Variant {
-  const char* name;
-  ggml_backend_reg_t (*registry)();
+constexpr realm_cpu_variant baseline_build{"baseline", __real_ggml_backend_cpu_reg, ggml_backend_cpu_get_extra_buffer_types,
+                                           ggml_barrier};
+
+struct Candidate {
+  const realm_cpu_variant& build;
   bool runs_here;
 };
 
 // The best build that this machine can run, unless REALM_CPU_VARIANT names another one that it can run too.
-Variant choose() {
+const realm_cpu_variant& choose() {
   const Cpu cpu;
-  const Variant best_first[] = {
-      {"sapphirerapids", ggml_backend_cpu_reg_sapphirerapids, cpu.amx},
-      {"zen4", ggml_backend_cpu_reg_zen4, cpu.avx512_vnni},
-      {"skylakex", ggml_backend_cpu_reg_skylakex, cpu.avx512},
-      {"haswell", ggml_backend_cpu_reg_haswell, cpu.avx2},
-      {"baseline", __real_ggml_backend_cpu_reg, true},
+  const Candidate best_first[] = {
+      {sapphirerapids_build, cpu.amx}, {zen4_build, cpu.avx512_vnni}, {skylakex_build, cpu.avx512},
+      {haswell_build, cpu.avx2},       {baseline_build, true},
   };
   const char* wanted = std::getenv("REALM_CPU_VARIANT");
-  const Variant* chosen = nullptr;
-  for (const Variant& variant : best_first) {
-    if (!variant.runs_here) continue;
-    if (chosen == nullptr) chosen = &variant;
-    if (wanted != nullptr && std::strcmp(wanted, variant.name) == 0) return variant;
+  const realm_cpu_variant* chosen = nullptr;
+  for (const Candidate& candidate : best_first) {
+    if (!candidate.runs_here) continue;
+    if (chosen == nullptr) chosen = &candidate.build;
+    if (wanted != nullptr && std::strcmp(wanted, candidate.build.name) == 0) return candidate.build;
   }
   return *chosen;
 }
 
-const Variant& chosen() {
-  static const Variant variant = choose();
+}  // namespace
+
+const realm_cpu_variant& realm_chosen_cpu_variant() {
+  static const realm_cpu_variant& variant = choose();
   return variant;
 }
 
-}  // namespace
-
-extern "C" ggml_backend_reg_t __wrap_ggml_backend_cpu_reg() { return chosen().registry(); }
-extern "C" const char* realm_cpu_variant_name() { return chosen().name; }
-
 #else
 
-extern "C" ggml_backend_reg_t __real_ggml_backend_cpu_reg();
-extern "C" ggml_backend_reg_t __wrap_ggml_backend_cpu_reg() { return __real_ggml_backend_cpu_reg(); }
-extern "C" const char* realm_cpu_variant_name() { return "native"; }
+const realm_cpu_variant& realm_chosen_cpu_variant() {
+  static constexpr realm_cpu_variant native{"native", __real_ggml_backend_cpu_reg, ggml_backend_cpu_get_extra_buffer_types, ggml_barrier};
+  return native;
+}
 
 #endif
+
+extern "C" ggml_backend_reg_t __wrap_ggml_backend_cpu_reg() { return realm_chosen_cpu_variant().registry(); }

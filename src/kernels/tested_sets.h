@@ -1,0 +1,58 @@
+// What the tests of kernels share: the sets that run on this machine, workers, memory.
+#pragma once
+
+#include <barrier>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "kernels/kernel_set.h"
+
+extern "C" const realm::kernels::KernelSet realm_kernel_set_haswell;
+extern "C" const realm::kernels::KernelSet realm_kernel_set_skylakex;
+extern "C" const realm::kernels::KernelSet realm_kernel_set_zen4;
+extern "C" const realm::kernels::KernelSet realm_kernel_set_wide;
+
+namespace realm::kernels {
+
+struct Set {
+  const char* name;
+  const KernelSet* kernels;
+};
+
+inline std::vector<Set> sets_that_run_here() {
+  const auto has = [](auto... features) { return (features && ...); };
+  std::vector<Set> sets;
+  if (!has(__builtin_cpu_supports("avx2"), __builtin_cpu_supports("fma"))) return sets;
+  sets = {{"haswell", &realm_kernel_set_haswell}, {"wide", &realm_kernel_set_wide}};
+  if (!has(__builtin_cpu_supports("avx512bw"), __builtin_cpu_supports("avx512vl"), __builtin_cpu_supports("avx512dq"))) return sets;
+  sets.push_back({"skylakex", &realm_kernel_set_skylakex});
+  if (!has(__builtin_cpu_supports("avx512vbmi"), __builtin_cpu_supports("avx512vnni"), __builtin_cpu_supports("avx512bf16"))) return sets;
+  sets.push_back({"zen4", &realm_kernel_set_zen4});
+  return sets;
+}
+
+using Work = std::unique_ptr<void, decltype(&std::free)>;
+
+// Filled with what is no number, in whatever way it is read.
+inline Work make_work(size_t bytes) {
+  Work work(std::aligned_alloc(64, bytes), &std::free);
+  std::memset(work.get(), 0xff, bytes);
+  return work;
+}
+
+template <typename F>
+void work_together(int workers, F f) {
+  std::barrier<> meeting(workers);
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < workers; ++i) {
+    threads.emplace_back([&, i] {
+      const auto wait = [](void* pool) { static_cast<std::barrier<>*>(pool)->arrive_and_wait(); };
+      f(Worker{i, workers, wait, &meeting});
+    });
+  }
+}
+
+}  // namespace realm::kernels
