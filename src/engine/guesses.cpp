@@ -49,10 +49,12 @@ void Scheduler::Impl::take_guesses(const Row& row) {
   std::vector<int32_t> drawn(first, first + row.guessed_right);
   drawn.push_back(row.drawn);
   sequence.tokens.erase(first, sequence.tokens.end());
-  for (const int32_t token : drawn) {
+  for (uint32_t i = 0; i < drawn.size() && !sequence.halted; ++i) {
     ++sequence.kv_tokens;
-    accept(sequence, token, nullptr);
-    if (sequence.halted) break;
+    int32_t token = drawn[i];
+    const auto logits = [&] { return kv->logits(row.batch_index - static_cast<int32_t>(row.guesses - i)); };
+    while (!accept(sequence, token, nullptr)) token = draw(sequence, sequence.tokens, logits());
+    if (token != drawn[i]) break;  // what was drawn after it followed another token
   }
   if (!kv->truncate(sequence.slot, sequence.kv_tokens)) sequence.kv_tokens = 0;
   stats.guessed_tokens += row.guesses;

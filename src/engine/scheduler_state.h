@@ -30,6 +30,7 @@ struct ScheduledSequence {
   std::vector<int32_t> tokens;  // the owner's and those computed ahead
   std::vector<int32_t> banned;  // at banned_position
   uint32_t banned_position = 0;
+  std::shared_ptr<const TokenMask> drawn_under;  // that the last draw looked at; null: none
   DecodePlan plan;
   uint64_t epoch = 0;
   uint64_t arrival = 0;
@@ -154,9 +155,10 @@ struct Scheduler::Impl {
   void sample_rows();
   void take_rows(int64_t ns);
   void draw(Row& row, std::span<const std::span<const float>> logits);  // any thread, as the next
-  int32_t draw(const ScheduledSequence& sequence, std::span<const int32_t> history, std::span<const float> logits) const;  // any thread
+  int32_t draw(ScheduledSequence& sequence, std::span<const int32_t> history, std::span<const float> logits) const;
   void draw_anew(ScheduledSequence& sequence, const KeptRow& row);
-  void accept(ScheduledSequence& sequence, int32_t token, std::shared_ptr<const KeptRow> row);
+  // Hands a drawn token out. False, and nothing happened: it has to be drawn again.
+  bool accept(ScheduledSequence& sequence, int32_t token, const std::shared_ptr<const KeptRow>& row);
   void fail_batch(const Error& error);
 
   std::shared_ptr<Model> model;

@@ -74,7 +74,8 @@ void Scheduler::Impl::take_rows(int64_t ns) {
       continue;
     }
     sequence.kv_tokens += row.tokens;
-    if (row.drawn >= 0) accept(sequence, row.drawn, row.kept);
+    if (row.drawn < 0) continue;
+    while (!accept(sequence, row.drawn, row.kept)) row.drawn = draw(sequence, sequence.tokens, kv->logits(row.batch_index));
   }
 }
 
@@ -150,7 +151,7 @@ void Scheduler::Impl::sample_rows() {
 
 // Draws as many tokens as the guesses are right, and one more.
 void Scheduler::Impl::draw(Row& row, std::span<const std::span<const float>> logits) {
-  const ScheduledSequence& sequence = *row.sequence;
+  ScheduledSequence& sequence = *row.sequence;
   const std::span<const int32_t> tokens = sequence.tokens;
   for (uint32_t right = 0; right < logits.size(); ++right) {
     const auto history = tokens.first(tokens.size() - row.guesses + right);
@@ -161,11 +162,12 @@ void Scheduler::Impl::draw(Row& row, std::span<const std::span<const float>> log
   if (sequence.plan.keep_rows) row.kept = std::make_shared<KeptRow>(logits[0], inbox->kept_row_bytes());
 }
 
-int32_t Scheduler::Impl::draw(const ScheduledSequence& sequence, std::span<const int32_t> history, std::span<const float> logits) const {
+int32_t Scheduler::Impl::draw(ScheduledSequence& sequence, std::span<const int32_t> history, std::span<const float> logits) const {
   thread_local SamplerScratch scratch;
   std::span<const int32_t> banned;
   if (sequence.banned_position == history.size()) banned = sequence.banned;
-  std::shared_ptr<const TokenMask> mask;
+  std::shared_ptr<const TokenMask>& mask = sequence.drawn_under;
+  mask.reset();
   {
     // Read now and not at pick-up: the owner states it while the step that computed these logits was running.
     const SharedSequence& shared = *sequence.shared;
@@ -178,10 +180,18 @@ int32_t Scheduler::Impl::draw(const ScheduledSequence& sequence, std::span<const
 
 void Scheduler::Impl::draw_anew(ScheduledSequence& sequence, const KeptRow& row) {
   ++stats.redrawn_tokens;
-  accept(sequence, draw(sequence, sequence.tokens, row.logits()), nullptr);
+  while (!accept(sequence, draw(sequence, sequence.tokens, row.logits()), nullptr)) {
+  }
 }
 
-void Scheduler::Impl::accept(ScheduledSequence& sequence, int32_t token, std::shared_ptr<const KeptRow> row) {
+bool Scheduler::Impl::accept(ScheduledSequence& sequence, int32_t token, const std::shared_ptr<const KeptRow>& row) {
+  SharedSequence& shared = *sequence.shared;
+  std::unique_lock lock(shared.mutex);
+  const bool current = shared.epoch == sequence.epoch && !shared.closed;
+  // The owner stated what may come here after the draw had looked, and saw no token that it could have taken back.
+  const bool stated_late = current && shared.mask != nullptr && shared.mask != sequence.drawn_under &&
+                           shared.mask_position == sequence.tokens.size() && !is_allowed(*shared.mask, token);
+  if (stated_late) return false;
   sequence.tokens.push_back(token);
   const int64_t now = monotonic_ns();
   if (sequence.first_token_ns == 0) sequence.first_token_ns = now;
@@ -189,26 +199,24 @@ void Scheduler::Impl::accept(ScheduledSequence& sequence, int32_t token, std::sh
   const DecodePlan& plan = sequence.plan;
   const bool at_end = (plan.stop_at_end && model->is_end_of_generation(token)) ||
                       (plan.new_tokens_max > 0 && length - sequence.generation_start >= plan.new_tokens_max);
-  SharedSequence& shared = *sequence.shared;
-  {
-    std::lock_guard lock(shared.mutex);
-    if (shared.epoch != sequence.epoch || shared.closed) {
-      // The owner has changed its mind meanwhile; the next pick-up rolls back. Nothing more is computed for it until then.
-      sequence.halted = true;
-    } else {
-      shared.mailbox.push_back(token);
-      if (row) shared.rows.keep(length - 1, std::move(row));
-      shared.stopped = at_end || !options.run_ahead;
-      shared.full = length >= shared.tokens_max;
-      shared.paused = shared.mailbox.size() >= (plan.keep_rows ? judged_run_ahead_tokens_max : run_ahead_tokens_max);
-      sequence.halted = shared.stopped || shared.full || shared.paused;
-      sequence.at_end = at_end || shared.full;
-      shared.stats.prefill_ns = static_cast<uint64_t>(sequence.first_token_ns - sequence.admitted_ns);
-      shared.stats.decode_ns = static_cast<uint64_t>(now - sequence.first_token_ns);
-      if (std::exchange(shared.owner_waits, false) && shared.options.on_ready) shared.options.on_ready();
-    }
+  if (!current) {
+    // The owner has changed its mind meanwhile; the next pick-up rolls back. Nothing more is computed for it until then.
+    sequence.halted = true;
+  } else {
+    shared.mailbox.push_back(token);
+    if (row) shared.rows.keep(length - 1, row);
+    shared.stopped = at_end || !options.run_ahead;
+    shared.full = length >= shared.tokens_max;
+    shared.paused = shared.mailbox.size() >= (plan.keep_rows ? judged_run_ahead_tokens_max : run_ahead_tokens_max);
+    sequence.halted = shared.stopped || shared.full || shared.paused;
+    sequence.at_end = at_end || shared.full;
+    shared.stats.prefill_ns = static_cast<uint64_t>(sequence.first_token_ns - sequence.admitted_ns);
+    shared.stats.decode_ns = static_cast<uint64_t>(now - sequence.first_token_ns);
+    if (std::exchange(shared.owner_waits, false) && shared.options.on_ready) shared.options.on_ready();
   }
+  lock.unlock();
   if (sequence.halted) update_queue(sequence);
+  return true;
 }
 
 void Scheduler::Impl::fail_batch(const Error& error) {

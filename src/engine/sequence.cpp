@@ -108,10 +108,6 @@ SequenceStatus ask(const std::shared_ptr<SharedSequence>& sequence) {
   return shared.ended;
 }
 
-bool is_allowed(std::span<const uint64_t> allowed, int32_t token) {
-  return (allowed[static_cast<size_t>(token) / 64] >> (token % 64) & 1) != 0;
-}
-
 }  // namespace
 
 Sequence::~Sequence() {

@@ -20,6 +20,10 @@ struct SharedSequence;
 // The tokens that may be drawn at a position, as a bitmap of the vocabulary.
 using TokenMask = std::vector<uint64_t>;
 
+inline bool is_allowed(std::span<const uint64_t> mask, int32_t token) {
+  return (mask[static_cast<size_t>(token) / 64] >> (token % 64) & 1) != 0;
+}
+
 // Holds each sequence at most once, so it is bounded by the number of open sequences. It outlives the scheduler while owners do.
 class Inbox {
  public:
