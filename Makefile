@@ -32,7 +32,7 @@ export REALM_PROGRAM=$(CURDIR)/build/$(1)/realm.wasm
 ctest --preset $(1)
 endef
 
-.PHONY: run build test bench format asan tsan clean help bootstrap venv
+.PHONY: run build test isolation bench format asan tsan clean help bootstrap venv
 
 run: build ## build everything, fetch a small model and ask it something (PROMPT="...")
 	@model=$$($(fetch_model))
@@ -55,6 +55,11 @@ asan: bootstrap ## unit tests under AddressSanitizer and UndefinedBehaviorSaniti
 tsan: bootstrap ## tests of the threaded layers under ThreadSanitizer
 	@$(call compile,tsan)
 	$(call unit_tests,tsan)
+
+isolation: build venv ## the 43 hostile guests, measured, into docs/threat_model.md
+	@$(test_data)
+	export REALM_BINARY=$(release)/realm-runtime
+	$(cache)/venv/bin/python tests/isolation/write_table.py
 
 bench: build ## run the benchmarks
 	@REALM_MODEL=$$($(fetch_model))

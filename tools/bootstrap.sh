@@ -4,7 +4,7 @@ set -euo pipefail
 
 packages=(
   cmake ninja-build g++ git ccache python3-venv
-  clang-14 lld-14 wasi-libc libc++-14-dev-wasm32 libc++abi-14-dev-wasm32 libclang-rt-14-dev-wasm32 wabt
+  clang-14 lld-14 wasi-libc libc++-14-dev-wasm32 libc++abi-14-dev-wasm32 libclang-rt-14-dev-wasm32 wabt binaryen
   libboost-json1.81-dev libcli11-dev libspdlog-dev libfmt-dev libgtest-dev libssl-dev libedit-dev
   pkg-config libseccomp-dev libcurl4-openssl-dev
 )

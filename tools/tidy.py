@@ -56,6 +56,8 @@ PATH = re.compile(rf"(?<![\w./$}}~-])(?:{'|'.join(sorted(TOP_FOLDERS))})/[\w./*{
 LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)")
 ABI_ROW = re.compile(r"X\((\w+), (IMMEDIATE|MAY_SUSPEND), \w+,(?:\s|\\)*\(([^)]*)\)\)")
 ABI_HEADING = re.compile(r"^### `(\w+)\(([^)]*)\)`( ~)?", re.M)
+PROOF = re.compile(r"`(test_\w+|[A-Z]\w+\.[A-Z]\w+)`")
+CPP_TEST = re.compile(r"^TEST(?:_F|_P)?\((\w+),\s*(\w+)\)", re.M)
 VARIABLE_NAME = re.compile(r"""["'](REALM_[A-Z0-9_]+)["']|\$ENV\{(REALM_\w+)\}""")  # a name alone in quotes is looked up
 SHELL_VARIABLE = re.compile(r"\$\{?(REALM_\w+)")
 CPP_TOKEN = re.compile(
@@ -363,6 +365,22 @@ def check_abi_page(tree):
             yield Violation(page.path, line, "abi page", f"{name} is not in {table.path}")
 
 
+def check_proofs(tree):
+    """The tests that docs/threat_model.md names exist, and each of its promises names one."""
+    page = tree.by_path.get("docs/threat_model.md")
+    if page is None:
+        return
+    known = {name for source in tree.with_suffix(".py") for name in re.findall(r"^def (test_\w+)", source.text, re.M)}
+    known |= {f"{m[1]}.{m[2]}" for source in tree.with_suffix(".cpp") for m in CPP_TEST.finditer(source.text)}
+    for match in PROOF.finditer(page.text):
+        if match[1] not in known:
+            yield Violation(page.path, page.line_of(match.start()), "proof", f"there is no test {match[1]}")
+    promises = re.search(r"^## Promises\n(.*?)(?=^## |\Z)", page.text, re.M | re.S)
+    for row in re.finditer(r"^\|(?!-)(?! promise)[^|\n]*\|([^\n]*)\|$", promises[1] if promises else "", re.M):
+        if "`" not in row[1]:
+            yield Violation(page.path, page.line_of(promises.start(1) + row.start()), "proof", "a promise that no test proves")
+
+
 def check_variables(tree):
     pages = [tree.by_path[path] for path in ("docs/operations.md", "README.md") if path in tree.by_path]
     documented = {name for page in pages for name in re.findall(r"\bREALM_\w+", page.text)}
@@ -388,6 +406,7 @@ CHECKS = [
     check_dead_files,
     check_paths,
     check_abi_page,
+    check_proofs,
     check_variables,
 ]
 

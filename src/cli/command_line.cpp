@@ -161,6 +161,8 @@ int parse_and_run(int argc, char** argv) {
   const CLI::App* run_command = add_run(app, options);
   CLI::App* doctor = app.add_subcommand("doctor", "check this machine, the sandbox and the model");
   add_model_options(*doctor, options);
+  bool attacks = false;
+  doctor->add_flag("--attacks", attacks, "instead: four attacks by a customer's program, and how a neighbour fares meanwhile");
   CLI::App* server = app.add_subcommand("server", "serve many realms over HTTP: the OpenAI and Anthropic APIs");
   ServerSettings server_settings;
   add_model_options(*server, options);
@@ -197,7 +199,8 @@ int parse_and_run(int argc, char** argv) {
   if (pull->parsed()) return run_pull(pull_settings, interrupts);
   if (top->parsed()) return run_top(top_settings, interrupts);
   if (server->parsed()) return run_server(options, server_settings, interrupts);
-  return run_command->parsed() ? run(options, interrupts) : run_doctor(options, interrupts);
+  if (run_command->parsed()) return run(options, interrupts);
+  return attacks ? run_attacks(options, interrupts) : run_doctor(options, interrupts);
 }
 
 }  // namespace

@@ -14,5 +14,6 @@ int run_server(const RunOptions& options, const ServerSettings& settings, Interr
 int run_pull(const PullSettings& settings, Interrupts& interrupts);                                 // pull.cpp
 int run_top(const TopSettings& settings, Interrupts& interrupts);                                   // top.cpp
 int run_doctor(const RunOptions& options, Interrupts& interrupts);                                  // doctor.cpp
+int run_attacks(const RunOptions& options, Interrupts& interrupts);                                 // attacks.cpp: doctor --attacks
 
 }  // namespace realm::cli

@@ -16,7 +16,7 @@ struct HttpLimits {
   uint32_t idle_timeout_ms = 75'000;              // between requests of a connection: closed
   uint32_t write_timeout_ms = 30'000;             // a reader that takes nothing for so long is dropped
   uint32_t stream_buffer_bytes_max = 256u << 10;  // events waiting for a slow reader; a full buffer suspends the program
-  uint64_t response_bytes_max = 64ull << 20;      // of a body that is not streamed
+  uint64_t response_bytes_max = 64ull << 20;      // of a body that is not streamed, or of one event
   uint32_t drain_timeout_ms = 30'000;             // SIGTERM: running answers may go on for so long
 };
 

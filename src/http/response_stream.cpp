@@ -1,5 +1,6 @@
 #include "http/response_stream.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace realm::http {
@@ -24,6 +25,13 @@ void append_event(std::string& out, std::string_view name, std::string_view data
   out += '\n';
 }
 
+// At most: each line of the data begins anew.
+size_t framed_bytes_max(std::string_view name, std::string_view data) {
+  constexpr size_t line_bytes = 8;
+  const auto breaks = std::count_if(data.begin(), data.end(), [](char c) { return c == '\n' || c == '\r'; });
+  return name.size() + data.size() + (static_cast<size_t>(breaks) + 2) * line_bytes;
+}
+
 runtime::EmitResult ResponseStream::append(std::string_view bytes, bool event, std::string_view name) {
   {
     std::lock_guard lock(mutex_);
@@ -33,6 +41,7 @@ runtime::EmitResult ResponseStream::append(std::string_view bytes, bool event, s
         was_full_ = true;
         return runtime::EmitResult::full;
       }
+      if (event && framed_bytes_max(name, bytes) > limits_.response_bytes_max) return runtime::EmitResult::gone;
     } else if (bytes.size() > limits_.response_bytes_max - bytes_.size()) {
       return runtime::EmitResult::gone;
     }

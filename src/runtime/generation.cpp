@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/utf8.h"
 #include "runtime/abi_answer.h"
 
 namespace realm::runtime {
@@ -99,7 +100,7 @@ std::optional<int32_t> Generation::emit(sandbox::HostCall& call, uint32_t kind, 
 int32_t Generation::log(sandbox::HostCall&, uint32_t level, std::span<const uint8_t> text) {
   if (level > REALM_LOG_ERROR) return REALM_INVALID_ARGUMENT;
   if (++log_lines_ > log_lines_max) return REALM_LIMIT;
-  std::string line(as_text(text.first(std::min<size_t>(text.size(), log_line_bytes_max))));
+  std::string line = valid_utf8(as_text(text.first(std::min<size_t>(text.size(), log_line_bytes_max))));
   std::replace_if(
       line.begin(), line.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, ' ');
   static constexpr spdlog::level::level_enum levels[] = {spdlog::level::debug, spdlog::level::info, spdlog::level::warn,

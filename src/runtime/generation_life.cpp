@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "base/utf8.h"
 #include "runtime/generation.h"
 
 namespace realm::runtime {
@@ -123,6 +124,7 @@ void Generation::instance_ended(sandbox::Outcome&& outcome) {
 void Generation::finish(Result<void> result) {
   // An answer without a body has a head all the same.
   if (result && status_ != 0 && !std::exchange(head_delivered_, true)) listener_.on_head(status_, static_cast<Content>(content_));
+  if (!result) result.error().message = valid_utf8(result.error().message);  // a program may have written it
   stats_.wall_ns = static_cast<uint64_t>(monotonic_ns() - began_ns_);
   {
     std::lock_guard lock(realm_->mutex);

@@ -1,11 +1,18 @@
 #include "sandbox/instance.h"
 
+#include <sys/mman.h>
+
 #include <exception>
 
 #include "base/clock.h"
 #include "sandbox/executor.h"
 
 namespace realm::sandbox {
+namespace {
+
+constexpr uint64_t large_memory_bytes_min = 2u << 20;
+
+}  // namespace
 
 InstanceCore::InstanceCore(std::shared_ptr<Executor> executor, std::shared_ptr<const Program> program, StartOptions options)
     : executor_(std::move(executor)),
@@ -259,10 +266,18 @@ bool InstanceCore::poll_pending() noexcept {
 
 // -- the end
 
+// The pool cleans the memories of ended instances many at a time. A large one would stay resident until enough others have ended, so its
+// pages go at once.
+uint64_t InstanceCore::give_memory_back() {
+  const uint64_t bytes = wasmtime_memory_data_size(context_, &memory_);
+  if (bytes >= large_memory_bytes_min) madvise(wasmtime_memory_data(context_, &memory_), bytes, MADV_DONTNEED);
+  return bytes;
+}
+
 Outcome InstanceCore::take_outcome() {
   Outcome outcome;
   future_.reset();  // before the store: it may hold the guest's suspended stack
-  if (has_memory_) outcome.memory_bytes_peak = wasmtime_memory_data_size(context_, &memory_);
+  if (has_memory_) outcome.memory_bytes_peak = give_memory_back();
   outcome.instantiate_ns = static_cast<uint64_t>(instantiate_ns_);
   outcome.cpu_ns = static_cast<uint64_t>(cpu_used_ns_);
   classify(outcome);

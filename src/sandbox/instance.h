@@ -67,6 +67,7 @@ class InstanceCore : public std::enable_shared_from_this<InstanceCore> {
   enum class Phase : uint8_t { create, instantiate, initialize, entry, done };
 
   bool advance();
+  uint64_t give_memory_back();
   void create_store();
   bool begin_call(std::string_view export_name, bool required);
   bool poll_future();

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "sandbox/module_text.h"
 
 namespace realm::sandbox {
@@ -327,6 +328,15 @@ TEST_F(SandboxTest, RecycledMemoryIsZero) {
     EXPECT_EQ(start(dirty).outcome.get().kind, OutcomeKind::trapped);
     EXPECT_EQ(start(look).outcome.get().result, 0);
   }
+}
+
+TEST_F(SandboxTest, MemoryOfAGuestThatHadMuchIsGivenBackWhenItEnds) {
+  const auto hog = load(R"((module (memory (export "memory") 960)
+    (func (export "handle") (result i32) (memory.fill (i32.const 0) (i32.const 255) (i32.const 62914560)) unreachable)))");
+  EXPECT_EQ(start(hog).outcome.get().kind, OutcomeKind::trapped);
+  const uint64_t before = process_memory().resident_bytes;
+  for (int i = 0; i < 6; ++i) EXPECT_EQ(start(hog).outcome.get().kind, OutcomeKind::trapped);
+  EXPECT_LT(process_memory().resident_bytes, before + (60u << 20)) << "less than one of the six is still there";
 }
 
 TEST_F(SandboxTest, HostFunctionsGetTheirArguments) {

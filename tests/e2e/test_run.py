@@ -1,5 +1,6 @@
 """`realm run` with a prompt: what it prints, and what it says to bad input."""
 
+import json
 import os
 import pty
 import re
@@ -260,6 +261,22 @@ def test_doctor_finds_everything_in_order(realm):
     assert done.returncode == 0, text
     assert "not ok" not in text and text.count("ok ") >= 8
     assert "a trap is caught" in text and "an endless loop is stopped" in text and "a memory hog is stopped" in text
+
+
+def test_four_attacks_are_stopped_while_a_neighbour_is_served(realm, tiny_model):
+    done = realm.run("doctor", "--attacks", "--json", "--model", tiny_model)
+    report = json.loads(done.stdout)
+    assert done.returncode == 0 and report["ok"], report
+    told = {attack["name"]: attack["how"] for attack in report["attacks"]}
+    assert list(told) == ["out-of-bounds access", "infinite loop", "memory hog", "a try at the device"]
+    assert "out of bounds" in told["out-of-bounds access"] and "200 ms of CPU" in told["infinite loop"]
+    assert "64 MiB of memory" in told["memory hog"] and "path_open" in told["a try at the device"]
+    for attack in report["attacks"]:
+        assert attack["stopped"] and attack["times"] > 0 and 0 < attack["ms"] < 5_000
+        assert 0 < attack["neighbour_p50_ms"] <= attack["neighbour_p99_ms"]
+    assert 0 < report["alone_p50_ms"] <= report["alone_p99_ms"]
+    shown = realm.run("doctor", "--attacks", "--model", tiny_model).stdout.decode()
+    assert "not ok" not in shown and all(name in shown for name in told)
 
 
 def test_doctor_finds_a_broken_model(realm, tmp_path):

@@ -171,12 +171,7 @@ HOSTILE_TEXT = {
     "10000-imports": "(module" + '(import "realm" "input_size" (func (result i32)))' * 10_000 + ")",
 }
 HOSTILE_BYTES = {
-    "br-table-bomb": modules.br_table_bomb,
-    "a-million-functions": lambda: modules.many_functions(900_000),
     "huge-data": lambda: b"\0asm\1\0\0\0" + modules.section(5, b"\1\0\1") + b"\x0b\xff\xff\xff\xff\x0f",
-    "a-million-exports": lambda: b"\0asm\1\0\0\0" + modules.section(1, b"\1\x60\0\0") + modules.section(3, b"\1\0") + modules.section(
-        7, modules.leb(1_000_000) + b"".join(b"\7%07d\0\0" % i for i in range(1_000_000)))
-    + modules.section(10, b"\1" + modules.body(b"\x0b")),
     "malformed-section": lambda: b"\0asm\1\0\0\0\1\xff\xff\xff\xff\x0f",
     "custom-page-size": lambda: b"\0asm\1\0\0\0" + modules.section(5, b"\1\x08\1\0"),
     "component": lambda: b"\0asm\x0d\0\1\0",

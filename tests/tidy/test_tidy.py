@@ -189,6 +189,25 @@ def test_the_abi_page_agrees_with_the_table(tmp_path, page, where):
 
 
 @pytest.mark.parametrize(
+    "row, expected",
+    [
+        ("| it holds | `test_it_holds`, `StepTest.ItHolds` |", []),
+        ("| it holds | `test_it_held` |", [("docs/threat_model.md", 4, "proof")]),
+        ("| it holds | `StepTest.ItHeld` |", [("docs/threat_model.md", 4, "proof")]),
+        ("| it holds | |", [("docs/threat_model.md", 4, "proof")]),
+    ],
+)
+def test_promises_name_tests_that_exist(tmp_path, row, expected):
+    changes = {
+        "docs/threat_model.md": f"## Promises\n| promise | proof |\n|---|---|\n{row}\n",
+        "README.md": CLEAN["README.md"] + "And docs/threat_model.md.\n",
+        "tests/test_it.py": "def test_it_holds():\n    assert 1\n",
+        "src/engine/step_test.cpp": "#include <gtest/gtest.h>\n\nTEST(StepTest, ItHolds) {}\n",
+    }
+    assert check(tmp_path, changes) == expected
+
+
+@pytest.mark.parametrize(
     "path, use",
     [
         ("src/engine/step.cpp", 'auto v = std::getenv("@");\n'),

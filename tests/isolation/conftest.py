@@ -1,0 +1,39 @@
+"""Each test here is a case of the table in docs/threat_model.md: `test_07_...` is case 7. It gets a realm of its own on the one server
+that a victim streams from, and whatever it does, at its end the server lives, the victim streams and nothing is left over."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "server"))
+import wasm_modules
+from world import Case, World
+
+
+@pytest.fixture(scope="session")
+def world(realm, tiny_model, tmp_path_factory):
+    data = tmp_path_factory.mktemp("data")
+    assert realm.run("pull", tiny_model, "--name", "private", "--data", data).returncode == 0
+    measured = os.environ.get("REALM_ISOLATION_RESULTS")
+    world = World(realm.binary, realm.model if measured else tiny_model, data, bool(measured))
+    yield world
+    assert world.stop() == 0
+
+
+@pytest.fixture
+def case(world, request):
+    number = int(request.node.name.split("_")[1])
+    key = world.server.key(f"case-{number}")
+    case = Case(world, number, key, world.status()["resident_bytes"])
+    yield case
+    if not request.session.testsfailed:
+        case.check_restored()
+        case.check_neighbours()
+        case.record(request.node.originalname)
+
+
+@pytest.fixture
+def text(tmp_path):
+    return lambda source: wasm_modules.from_text(source, tmp_path)
