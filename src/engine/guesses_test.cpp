@@ -11,7 +11,7 @@
 namespace realm::engine {
 namespace {
 
-constexpr size_t answer_tokens = 32;
+constexpr size_t answer_tokens = 24;
 
 class GuessesTest : public ::testing::Test {
  protected:
@@ -100,7 +100,7 @@ TEST_F(GuessesTest, WrongGuessesChangeNothing) {
   for (const float temperature : {0.0f, 0.8f}) {
     auto plain = open(temperature);
     const auto expected = plain.take(answer_tokens);
-    for (const size_t right : {0, 1, 3}) {
+    for (const size_t right : {0, 2}) {
       auto guessing = open(temperature);
       EXPECT_EQ(take_guessing(guessing, expected, wrong_from(right)), expected) << right << " right ones";
     }
@@ -113,7 +113,7 @@ TEST_F(GuessesTest, GuessesStayWithinTheBoundsOfTheSequence) {
   auto plain = open(0);
   const auto expected = plain.take(answer_tokens);
   const auto first = [&](size_t count) { return std::vector<int32_t>(expected.begin(), expected.begin() + static_cast<ptrdiff_t>(count)); };
-  for (uint32_t room = 1; room <= 6; ++room) {
+  for (const uint32_t room : {1u, 2u, 5u}) {
     auto full = open(0, length + room);
     ASSERT_EQ(full->guess(first(16)), SequenceStatus::ok);
     EXPECT_EQ(full.take(answer_tokens), first(room));

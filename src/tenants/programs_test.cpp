@@ -135,7 +135,7 @@ TEST_F(ProgramsTest, ADatabaseOfAnOlderVersionIsBroughtUp) {
   {
     auto database = Database::open(file);
     ASSERT_TRUE(database);
-    ASSERT_TRUE(database->run("DROP TABLE programs; DROP TABLE modules; PRAGMA user_version=1"));
+    ASSERT_TRUE(database->run("DROP TABLE programs; DROP TABLE modules; DROP TABLE store_values; PRAGMA user_version=1"));
   }
   open();
   EXPECT_TRUE(tenants->realm("acme"));
