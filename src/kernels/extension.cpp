@@ -10,8 +10,6 @@
 
 #if defined(__x86_64__)
 extern "C" const realm::kernels::KernelSet realm_kernel_set_haswell;
-extern "C" const realm::kernels::KernelSet realm_kernel_set_skylakex;
-extern "C" const realm::kernels::KernelSet realm_kernel_set_zen4;
 #endif
 
 namespace realm::kernels {
@@ -25,9 +23,9 @@ struct NamedSet {
 // The set that runs wherever ggml's chosen one does.
 NamedSet set_for([[maybe_unused]] std::string_view variant) {
 #if defined(__x86_64__)
-  if (variant == "haswell") return {"haswell", &realm_kernel_set_haswell};
-  if (variant == "skylakex") return {"skylakex", &realm_kernel_set_skylakex};
-  if (variant == "zen4" || variant == "sapphirerapids") return {"zen4", &realm_kernel_set_zen4};
+  for (const std::string_view one : {"haswell", "skylakex", "zen4", "sapphirerapids"}) {
+    if (variant == one) return {"haswell", &realm_kernel_set_haswell};
+  }
 #endif
   return {};
 }

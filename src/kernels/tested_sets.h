@@ -11,8 +11,6 @@
 #include "kernels/kernel_set.h"
 
 extern "C" const realm::kernels::KernelSet realm_kernel_set_haswell;
-extern "C" const realm::kernels::KernelSet realm_kernel_set_skylakex;
-extern "C" const realm::kernels::KernelSet realm_kernel_set_zen4;
 extern "C" const realm::kernels::KernelSet realm_kernel_set_wide;
 
 namespace realm::kernels {
@@ -24,14 +22,8 @@ struct Set {
 
 inline std::vector<Set> sets_that_run_here() {
   const auto has = [](auto... features) { return (features && ...); };
-  std::vector<Set> sets;
-  if (!has(__builtin_cpu_supports("avx2"), __builtin_cpu_supports("fma"))) return sets;
-  sets = {{"haswell", &realm_kernel_set_haswell}, {"wide", &realm_kernel_set_wide}};
-  if (!has(__builtin_cpu_supports("avx512bw"), __builtin_cpu_supports("avx512vl"), __builtin_cpu_supports("avx512dq"))) return sets;
-  sets.push_back({"skylakex", &realm_kernel_set_skylakex});
-  if (!has(__builtin_cpu_supports("avx512vbmi"), __builtin_cpu_supports("avx512vnni"), __builtin_cpu_supports("avx512bf16"))) return sets;
-  sets.push_back({"zen4", &realm_kernel_set_zen4});
-  return sets;
+  if (!has(__builtin_cpu_supports("avx2"), __builtin_cpu_supports("fma"))) return {};
+  return {{"haswell", &realm_kernel_set_haswell}, {"wide", &realm_kernel_set_wide}};
 }
 
 using Work = std::unique_ptr<void, decltype(&std::free)>;

@@ -12,7 +12,7 @@ import wasm_modules
 from world import Case, World
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def world(realm, tiny_model, tmp_path_factory):
     data = tmp_path_factory.mktemp("data")
     assert realm.run("pull", tiny_model, "--name", "private", "--data", data).returncode == 0
