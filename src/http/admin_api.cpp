@@ -7,6 +7,7 @@
 
 #include "http/problem.h"
 #include "http/request_head.h"
+#include "models/file_name.h"
 
 namespace realm::http {
 namespace {
@@ -342,6 +343,7 @@ Result<json::value> answer_models(Tenants& tenants, models::Catalogue& catalogue
 // models/MODEL/prefixes and models/MODEL/prefixes/NAME
 Result<json::value> answer_prefixes(models::PublishedPrefixes& prefixes, const AdminApi::PrefixesChanged& changed, const AdminCall& call,
                                     const std::vector<std::string>& parts) {
+  if (!models::is_model_name(parts[1])) return fail(ErrorCode::not_found, "there is no such model");
   if (parts.size() == 3 && call.method == verb::get) {
     json::array data;
     for (const auto& prefix : prefixes.list(parts[1])) data.push_back({{"name", prefix.name}, {"bytes", prefix.text.size()}});

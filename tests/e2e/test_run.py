@@ -236,9 +236,9 @@ def test_cache_that_cannot_be_written_is_only_a_warning(realm, tmp_path):
 
 
 def test_full_disk_leaves_no_half_file(realm, tmp_path):
-    # A file size limit is what a full disk looks like to a writer.
+    # A file size limit is what a full disk looks like to a writer. It holds for the image of a program's memory too, which is smaller.
     done = subprocess.run(
-        ["bash", "-c", 'trap "" XFSZ; ulimit -f 1024; exec "$0" run -n 2 --temp 0 hi', realm.binary],
+        ["bash", "-c", 'trap "" XFSZ; ulimit -f 2048; exec "$0" run -n 2 --temp 0 hi', realm.binary],
         capture_output=True, stdin=subprocess.DEVNULL, timeout=240,
         env={**os.environ, "REALM_MODEL": str(realm.model), "XDG_CACHE_HOME": str(tmp_path)})
     assert done.returncode == 0, done.stderr
