@@ -19,6 +19,6 @@ endfunction()
 if(TARGET realm_kernels AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set(avx2 -msse4.2 -mavx -mavx2 -mf16c -mfma -mbmi2)
   realm_kernel_set(realm_kernels haswell ${avx2})
-  # The same code for vectors of 64 bytes: AVX-512 would have them.
+  # The same code for vectors of 64 bytes, so that nothing in it takes the width for granted.
   realm_kernel_set(realm_kernels_test wide ${avx2} -O1 -DREALM_LANES=16)
 endif()

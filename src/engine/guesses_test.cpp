@@ -7,38 +7,15 @@
 #include <thread>
 
 #include "engine/blocking_sequence.h"
+#include "engine/tested_scheduler.h"
 
 namespace realm::engine {
 namespace {
 
 constexpr size_t answer_tokens = 24;
 
-class GuessesTest : public ::testing::Test {
+class GuessesTest : public SmallScheduler {
  protected:
-  static void SetUpTestSuite() {
-    const char* file = std::getenv("REALM_MODEL");
-    ASSERT_NE(file, nullptr) << "set REALM_MODEL to the SmolLM2 GGUF file (tools/fetch_model.py prints its path)";
-    auto pool = ComputePool::create(2);
-    ASSERT_TRUE(pool) << pool.error().message;
-    pool_ = *pool;
-    auto model = Model::load({.file = file, .backend = BackendChoice::cpu});
-    ASSERT_TRUE(model) << model.error().message;
-    model_ = *model;
-  }
-  static void TearDownTestSuite() {
-    model_.reset();
-    pool_.reset();
-  }
-  void SetUp() override {
-    SchedulerOptions options;
-    options.sequences_max = 4;
-    options.context_tokens_max = 512;
-    options.prefill_tokens_max = 64;
-    auto scheduler = Scheduler::create(model_, pool_, options);
-    ASSERT_TRUE(scheduler) << scheduler.error().message;
-    scheduler_ = std::move(*scheduler);
-  }
-
   BlockingSequence open(float temperature, uint32_t tokens_max = 256, uint32_t new_tokens_max = 0) {
     BlockingSequence sequence(*scheduler_, {.flow = 1, .tokens_max = tokens_max});
     DecodePlan plan;
@@ -70,10 +47,6 @@ class GuessesTest : public ::testing::Test {
     for (int i = 0; i < 5'000 && scheduler_->stats().sequences_open > 0; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
     return scheduler_->stats();
   }
-
-  static inline std::shared_ptr<ComputePool> pool_;
-  static inline std::shared_ptr<Model> model_;
-  std::unique_ptr<Scheduler> scheduler_;
 };
 
 TEST_F(GuessesTest, RightGuessesSaveSteps) {

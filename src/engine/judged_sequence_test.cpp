@@ -8,36 +8,13 @@
 
 #include "engine/blocking_sequence.h"
 #include "engine/shared_sequence.h"
+#include "engine/tested_scheduler.h"
 
 namespace realm::engine {
 namespace {
 
-class JudgedSequenceTest : public ::testing::Test {
+class JudgedSequenceTest : public SmallScheduler {
  protected:
-  static void SetUpTestSuite() {
-    const char* file = std::getenv("REALM_MODEL");
-    ASSERT_NE(file, nullptr) << "set REALM_MODEL to the SmolLM2 GGUF file (tools/fetch_model.py prints its path)";
-    auto pool = ComputePool::create(2);
-    ASSERT_TRUE(pool) << pool.error().message;
-    pool_ = *pool;
-    auto model = Model::load({.file = file, .backend = BackendChoice::cpu});
-    ASSERT_TRUE(model) << model.error().message;
-    model_ = *model;
-  }
-  static void TearDownTestSuite() {
-    model_.reset();
-    pool_.reset();
-  }
-  void SetUp() override {
-    SchedulerOptions options;
-    options.sequences_max = 4;
-    options.context_tokens_max = 512;
-    options.prefill_tokens_max = 64;
-    auto scheduler = Scheduler::create(model_, pool_, options);
-    ASSERT_TRUE(scheduler) << scheduler.error().message;
-    scheduler_ = std::move(*scheduler);
-  }
-
   static DecodePlan plan(bool judged, float temperature = 1) {
     DecodePlan plan;
     plan.sampler.temperature = temperature;
@@ -97,10 +74,6 @@ class JudgedSequenceTest : public ::testing::Test {
     }
     return tokens;
   }
-
-  static inline std::shared_ptr<ComputePool> pool_;
-  static inline std::shared_ptr<Model> model_;
-  std::unique_ptr<Scheduler> scheduler_;
 };
 
 TEST_F(JudgedSequenceTest, JudgingDoesNotChangeTheOutput) {

@@ -8,36 +8,15 @@
 
 #include "engine/bare_loop.h"
 #include "engine/blocking_sequence.h"
+#include "engine/tested_scheduler.h"
 
 namespace realm::engine {
 namespace {
 
 constexpr uint32_t context_tokens = 1'024;
 
-// ggml's threads meet without what ThreadSanitizer understands, and each report that is suppressed costs a millisecond.
-#ifdef __SANITIZE_THREAD__
-constexpr uint32_t compute_threads = 1;
-#else
-constexpr uint32_t compute_threads = 2;
-#endif
-
-class SchedulerTest : public ::testing::Test {
+class SchedulerTest : public LoadedModel {
  protected:
-  static void SetUpTestSuite() {
-    const char* file = std::getenv("REALM_MODEL");
-    ASSERT_NE(file, nullptr) << "set REALM_MODEL to the SmolLM2 GGUF file (tools/fetch_model.py prints its path)";
-    auto pool = ComputePool::create(compute_threads);
-    ASSERT_TRUE(pool) << pool.error().message;
-    pool_ = *pool;
-    auto model = Model::load({.file = file, .backend = BackendChoice::cpu});
-    ASSERT_TRUE(model) << model.error().message;
-    model_ = *model;
-  }
-  static void TearDownTestSuite() {
-    model_.reset();
-    pool_.reset();
-  }
-
   static SchedulerOptions options() {
     SchedulerOptions options;
     options.sequences_max = 8;
@@ -65,9 +44,6 @@ class SchedulerTest : public ::testing::Test {
     for (int i = 0; i < 5'000 && scheduler.stats().sequences_open > 0; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
     return scheduler.stats();
   }
-
-  static inline std::shared_ptr<ComputePool> pool_;
-  static inline std::shared_ptr<Model> model_;
 };
 
 std::string long_text(const std::string& word) {

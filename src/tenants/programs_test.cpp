@@ -1,36 +1,22 @@
 #include "tenants/programs.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 
+#include "tenants/opened_tenants.h"
 #include "tenants/sqlite_database.h"
-#include "tenants/tenants.h"
 
 namespace realm::tenants {
 namespace {
 
 namespace fs = std::filesystem;
 
-class ProgramsTest : public testing::Test {
+class ProgramsTest : public OpenedTenants {
  protected:
   void SetUp() override {
-    char name[] = "/tmp/realm-programs-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    folder = name;
-    open();
+    OpenedTenants::SetUp();
     acme = *tenants->create_realm({.id = "", .name = "acme", .models = {}, .limits = {}});
-  }
-  void TearDown() override {
-    tenants.reset();
-    fs::remove_all(folder);
-  }
-  void open() {
-    tenants.reset();
-    auto opened = Tenants::open({.folder = folder / "data"});
-    ASSERT_TRUE(opened) << opened.error().message;
-    tenants = std::move(*opened);
   }
   Result<ProgramPointer> put(const RealmPointer& realm, const char* name, std::string_view module, std::string_view sha256,
                              std::string_view manifest = "") {
@@ -45,8 +31,6 @@ class ProgramsTest : public testing::Test {
     return text;
   }
 
-  fs::path folder;
-  std::unique_ptr<Tenants> tenants;
   RealmPointer acme;
 };
 

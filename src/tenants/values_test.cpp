@@ -1,35 +1,17 @@
 // The values that programs keep, in SQLite.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <filesystem>
-
+#include "tenants/opened_tenants.h"
 #include "tenants/sqlite_database.h"
-#include "tenants/tenants.h"
 
 namespace realm::tenants {
 namespace {
 
-namespace fs = std::filesystem;
-
-class ValuesTest : public testing::Test {
+class ValuesTest : public OpenedTenants {
  protected:
   void SetUp() override {
-    char name[] = "/tmp/realm-values-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    folder = name;
-    open();
+    OpenedTenants::SetUp();
     acme = (*tenants->create_realm({.id = "", .name = "acme", .models = {}, .limits = {}}))->id;
-  }
-  void TearDown() override {
-    tenants.reset();
-    fs::remove_all(folder);
-  }
-  void open() {
-    tenants.reset();
-    auto opened = Tenants::open({.folder = folder / "data"});
-    ASSERT_TRUE(opened) << opened.error().message;
-    tenants = std::move(*opened);
   }
   bool put(const std::string& realm_id, std::string key, std::string value, uint64_t bytes_max = 10'000) {
     const std::vector<ValueRow> rows = {{realm_id, std::move(key), std::move(value), bytes_max}};
@@ -41,8 +23,6 @@ class ValuesTest : public testing::Test {
     return tenants->values().value(realm_id, key).value_or("nothing");
   }
 
-  fs::path folder;
-  std::unique_ptr<Tenants> tenants;
   std::string acme;
 };
 

@@ -88,7 +88,8 @@ def test_second_turn_does_not_compute_the_first_again(terminal):
     assert chat.leave() == 0
 
 
-def test_interrupt_stops_the_answer_and_the_chat_goes_on(terminal):
+def stopped_in_an_answer(terminal) -> Terminal:
+    """A chat whose answer was interrupted, at its prompt again."""
     chat = terminal("--ignore-eos")
     chat.expect(">>> ")
     chat.send("Tell me a very long story.\n")
@@ -96,6 +97,11 @@ def test_interrupt_stops_the_answer_and_the_chat_goes_on(terminal):
     os.killpg(chat.process.pid, signal.SIGINT)
     chat.expect("stopped")
     chat.expect(">>> ")
+    return chat
+
+
+def test_interrupt_stops_the_answer_and_the_chat_goes_on(terminal):
+    chat = stopped_in_an_answer(terminal)
     chat.send("/help\n")
     chat.expect("/clear")
     chat.expect(">>> ")
@@ -104,13 +110,7 @@ def test_interrupt_stops_the_answer_and_the_chat_goes_on(terminal):
 
 
 def test_a_second_interrupt_leaves(terminal):
-    chat = terminal("--ignore-eos")
-    chat.expect(">>> ")
-    chat.send("Tell me a very long story.\n")
-    chat.expect(r"\w+ \w+ \w+")
-    os.killpg(chat.process.pid, signal.SIGINT)
-    chat.expect("stopped")
-    chat.expect(">>> ")
+    chat = stopped_in_an_answer(terminal)
     os.killpg(chat.process.pid, signal.SIGINT)
     assert chat.leave() == 130
 

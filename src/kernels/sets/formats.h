@@ -98,13 +98,13 @@ struct Q8_0 {
   static constexpr size_t source_bytes = 34;
   static constexpr size_t block_bytes = halves_bytes + 8 * vector_bytes;
   static constexpr bool two_scales = false;
-  static constexpr bool needs_minimum = SignedProductSum::offset != 0;
+  static constexpr bool needs_minimum = false;
   using Sum = SignedProductSum;
 
   static void pack(const char* source, int, int row, char* to) {
     std::memcpy(to + row * 2, source, 2);
     for (int i = 0; i < weight_block; ++i) {
-      to[halves_bytes + (i / 4 * lanes + row) * 4 + i % 4] = static_cast<char>(source[2 + i] + SignedProductSum::offset);
+      to[halves_bytes + (i / 4 * lanes + row) * 4 + i % 4] = source[2 + i];
     }
   }
 
@@ -115,7 +115,7 @@ struct Q8_0 {
 
   REALM_INLINE Meaning meaning(const char* block) {
     const Floats scale = load_halves(block);
-    return {{scale, scale}, {scale * static_cast<float>(-SignedProductSum::offset), zeros()}};
+    return {{scale, scale}, {zeros(), zeros()}};
   }
 };
 

@@ -32,13 +32,6 @@ REALM_INLINE Shorts pair_products(Bytes weights, Bytes activations) {
 REALM_INLINE Ints pair_sums(Shorts value) {
   return reinterpret_cast<Ints>(_mm256_madd_epi16(reinterpret_cast<__m256i>(value), _mm256_set1_epi16(1)));
 }
-#elif defined(__AVX512BW__)
-REALM_INLINE Shorts pair_products(Bytes weights, Bytes activations) {
-  return reinterpret_cast<Shorts>(_mm512_maddubs_epi16(reinterpret_cast<__m512i>(weights), reinterpret_cast<__m512i>(activations)));
-}
-REALM_INLINE Ints pair_sums(Shorts value) {
-  return reinterpret_cast<Ints>(_mm512_madd_epi16(reinterpret_cast<__m512i>(value), _mm512_set1_epi16(1)));
-}
 #else
 REALM_INLINE Shorts pair_products(Bytes weights, Bytes activations) {
   __m256i a[2], b[2];
@@ -59,29 +52,6 @@ REALM_INLINE Ints pair_sums(Shorts value) {
 }
 #endif
 
-#if defined(__AVX512VNNI__) && REALM_LANES == 16
-REALM_INLINE Ints add_products(Ints sum, Bytes weights, Bytes activations) {
-  return reinterpret_cast<Ints>(
-      _mm512_dpbusd_epi32(reinterpret_cast<__m512i>(sum), reinterpret_cast<__m512i>(weights), reinterpret_cast<__m512i>(activations)));
-}
-
-// A sum of products of four weights, none above `weight_max`, with four activations of -127 to 127.
-template <int weight_max>
-class ProductSum {
- public:
-  REALM_INLINE_MEMBER void add(Bytes weights, Bytes activations) { sum_ = add_products(sum_, weights, activations); }
-  REALM_INLINE_MEMBER Ints total() const { return sum_; }
-
- private:
-  Ints sum_{};
-};
-
-// The same for weights of -127 to 127, which are kept with an offset.
-class SignedProductSum : public ProductSum<255> {
- public:
-  static constexpr int offset = 128;
-};
-#else
 // A sum of products of four weights, none above `weight_max`, with four activations of -127 to 127. As many as fit are summed in 16 bits.
 template <int weight_max>
 class ProductSum {
@@ -108,8 +78,6 @@ class ProductSum {
 // The same for weights of -127 to 127.
 class SignedProductSum {
  public:
-  static constexpr int offset = 0;
-
   REALM_INLINE_MEMBER void add(Bytes weights, Bytes activations) {
 #if REALM_LANES == 8
     const Bytes sizes = reinterpret_cast<Bytes>(_mm256_abs_epi8(reinterpret_cast<__m256i>(weights)));
@@ -129,7 +97,6 @@ class SignedProductSum {
  private:
   Ints sum_{};
 };
-#endif
 
 }  // namespace
 }  // namespace realm::kernels

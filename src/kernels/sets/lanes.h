@@ -8,11 +8,7 @@
 #include <limits>
 
 #ifndef REALM_LANES
-#ifdef __AVX512F__
-#define REALM_LANES 16
-#else
 #define REALM_LANES 8
-#endif
 #endif
 
 #define REALM_INLINE static inline __attribute__((always_inline))
@@ -41,8 +37,6 @@ REALM_INLINE float half_to_float(uint16_t half) { return _cvtsh_ss(half); }
 REALM_INLINE Floats load_halves(const void* from) {
 #if REALM_LANES == 8
   return reinterpret_cast<Floats>(_mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(from))));
-#elif defined(__AVX512F__)
-  return reinterpret_cast<Floats>(_mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(static_cast<const __m256i*>(from))));
 #else
   const __m256 parts[2] = {_mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(from))),
                            _mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(from) + 1))};

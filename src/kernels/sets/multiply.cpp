@@ -9,11 +9,7 @@
 namespace realm::kernels {
 namespace {
 
-#ifdef __AVX512F__
-constexpr int columns_together = 8;
-#else
 constexpr int columns_together = lanes == 8 ? 4 : 2;
-#endif
 constexpr size_t activations_bytes_max = 192 << 10;  // of the columns that are taken through all weights together: they stay in the cache
 constexpr int chunks_per_worker = 4;
 
