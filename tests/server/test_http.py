@@ -255,10 +255,10 @@ def start_stream(server, body):
 
 
 def test_a_drain_lets_streams_finish(start_server):
-    server = start_server("--ctx", 2_048)
+    server = start_server("--ctx", 2_048, "--drain-timeout-ms", 120_000)
     waiting = connect(server)
     waiting.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\n")
-    with start_stream(server, {**LONG, "max_tokens": 1_500}) as sock:
+    with start_stream(server, {**LONG, "max_tokens": 1_000}) as sock:
         server.process.send_signal(signal.SIGTERM)
         server.wait_for(lambda: any("draining" in line for line in server.lines))
         waiting.sendall(b"\r\n")
