@@ -1,5 +1,7 @@
 #include "base/memory.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <fstream>
 #include <limits>
@@ -8,6 +10,7 @@
 namespace realm {
 namespace {
 
+constexpr int kept_bytes_max = 1 << 20;
 constexpr uint64_t unknown = std::numeric_limits<uint64_t>::max();
 
 // The value of "Name:   123 kB" in a file of /proc, in bytes.
@@ -48,6 +51,11 @@ ProcessMemory process_memory() {
   return {.resident_bytes = proc_field_bytes(status, "VmRSS", 0),
           .private_bytes = proc_field_bytes(status, "RssAnon", 0),
           .peak_resident_bytes = proc_field_bytes(status, "VmHWM", 0)};
+}
+
+void return_freed_memory() {
+  mallopt(M_MMAP_THRESHOLD, kept_bytes_max);
+  mallopt(M_TRIM_THRESHOLD, kept_bytes_max);
 }
 
 }  // namespace realm

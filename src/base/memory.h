@@ -21,4 +21,9 @@ struct ProcessMemory {
 // Zeros where the system does not tell.
 ProcessMemory process_memory();
 
+// From now on blocks of at least 1 MiB are mapped one by one and unmapped when freed, and no arena keeps more than that at its end. The
+// C library's own rule learns from each large block it frees to keep the next ones, in every thread's arena: what a tenant made the
+// process take for a moment would stay. Of the whole process: for a main function that has started no thread.
+void return_freed_memory();
+
 }  // namespace realm

@@ -10,7 +10,9 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <thread>
 
+#include "base/memory.h"
 #include "engine/large_stack.h"
 #include "engine/tokenizer.h"
 
@@ -332,6 +334,33 @@ TEST_F(ModelFiles, IdsOutsideTheVocabularyAreRefused) {
     EXPECT_EQ(model_->append_token_text(token, true, out).error().code, ErrorCode::invalid_argument);
   }
   EXPECT_EQ(out, "kept");
+}
+
+// llama.cpp alone throws an exception for each of them: 7 seconds.
+TEST_F(ModelFiles, BytesThatAreNoTextCostWhatTextCosts) {
+  const auto cpu_s = [&](char byte) {
+    const std::string text(tokenize_text_bytes_max / 4, byte);
+    const clock_t began = clock();
+    EXPECT_TRUE(model_->tokenize(text, {}));
+    return static_cast<double>(clock() - began) / CLOCKS_PER_SEC;
+  };
+  // Three bytes of U+FFFD stand for each.
+  EXPECT_LT(cpu_s('\xff'), 10 * cpu_s('a') + 0.1);
+}
+
+TEST_F(ModelFiles, MemoryOfALongTextIsGivenBack) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "the sanitizer's allocator keeps it";
+#endif
+  return_freed_memory();
+  const uint64_t before = process_memory().private_bytes;
+  {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < 4; ++i) {
+      threads.emplace_back([] { EXPECT_TRUE(model_->tokenize(std::string(tokenize_text_bytes_max, 'a'), {})); });
+    }
+  }
+  EXPECT_LT(process_memory().private_bytes, before + (8u << 20));
 }
 
 TEST_F(ModelFiles, TextAboveTheLimitIsRefused) {

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/memory.h"
+#include "base/utf8.h"
 #include "engine/large_stack.h"
 
 namespace realm::engine {
@@ -46,9 +47,12 @@ std::vector<std::string> probes() {
   return texts;
 }
 
+// Byte pair encoders decode the text, with an exception thrown and caught for each byte that is no UTF-8: microseconds each.
+bool decodes_text(const llama_vocab* vocabulary) { return llama_vocab_type(vocabulary) != LLAMA_VOCAB_TYPE_SPM; }
+
 }  // namespace
 
-Tokenizer::Tokenizer(const llama_vocab* vocabulary) : vocabulary_(vocabulary) {
+Tokenizer::Tokenizer(const llama_vocab* vocabulary) : vocabulary_(vocabulary), decodes_text_(decodes_text(vocabulary)) {
   const auto stack_used = [&](std::string_view text) {
     return run_on_large_stack(16 * stack_bytes_base, [&] { (void)tokenize_here(vocabulary, text, false, false); });
   };
@@ -60,6 +64,10 @@ Tokenizer::Tokenizer(const llama_vocab* vocabulary) : vocabulary_(vocabulary) {
 }
 
 Result<std::vector<int32_t>> Tokenizer::tokenize(std::string_view text, bool add_special, bool parse_special) const {
+  return decodes_text_ ? tokenize_any(valid_utf8(text), add_special, parse_special) : tokenize_any(text, add_special, parse_special);
+}
+
+Result<std::vector<int32_t>> Tokenizer::tokenize_any(std::string_view text, bool add_special, bool parse_special) const {
   if (stack_bytes_per_text_byte_ == 0 || text.size() <= text_bytes_in_place) {
     return tokenize_here(vocabulary_, text, add_special, parse_special);
   }

@@ -23,7 +23,10 @@ class Tokenizer {
   Result<std::vector<int32_t>> tokenize(std::string_view text, bool add_special, bool parse_special) const;
 
  private:
+  Result<std::vector<int32_t>> tokenize_any(std::string_view text, bool add_special, bool parse_special) const;
+
   const llama_vocab* vocabulary_;
+  bool decodes_text_;
   size_t stack_bytes_per_text_byte_ = 0;  // 0: its depth does not depend on the text
 };
 

@@ -68,7 +68,7 @@ def test_31_tokenising_without_end_is_stopped_and_one_call_has_a_bound(case, tex
     fill = "(memory.fill (i32.const 65536) (i32.const {letter}) (i32.const 2097152))"
     call = "(call $tokenize (global.get $model) (i32.const 0) (i32.const 65536) (i32.const {bytes}) (i32.const 0) (i32.const 0))"
     too_long = call.format(bytes=(1 << 20) + 1)
-    for letter in (ord("a"), ord(" "), ord("1")):
+    for letter in (ord("a"), ord(" "), ord("1"), 0xFF):
         case.upload(text(program(f"""(call $ready) {fill.format(letter=letter)} (call $note {too_long})
             (call $note {call.format(bytes=1 << 20)}) (call $answer) (i32.const 0)""", pages=64)), {**BUDGET, "cpu_ms": 10_000})
         before_s = cpu_s(case)
