@@ -112,7 +112,8 @@ def main():
     binary = Path(os.environ.get("REALM_BINARY", BUILD / "realm-runtime"))
     os.environ.setdefault("REALM_PROGRAM", str(BUILD / "realm.wasm"))
     benchmarks = [*run(BUILD / "realm-bench"), processes(binary)]
-    scripts = ("server_latency.py", "flood.py", "weights.py", "structured_output.py", "best_of_n.py")
+    scripts = ("server_latency.py", "flood.py", "weights.py", "structured_output.py", "best_of_n.py", "prefix_timing.py",
+               "slow_connections.py")
     benchmarks += [of_server(binary, script) for script in scripts]
     if os.environ.get("LLAMA_SERVER"):
         benchmarks.append(of_server(binary, "against_llama_server.py"))
