@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <random>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -21,7 +22,16 @@ struct Type {
 
 constexpr Type types[] = {{WeightType::q4_0, GGML_TYPE_Q4_0}, {WeightType::q4_1, GGML_TYPE_Q4_1}, {WeightType::q5_0, GGML_TYPE_Q5_0},
                           {WeightType::q5_1, GGML_TYPE_Q5_1}, {WeightType::q8_0, GGML_TYPE_Q8_0}, {WeightType::q5_k, GGML_TYPE_Q5_K},
-                          {WeightType::q6_k, GGML_TYPE_Q6_K}};
+                          {WeightType::q6_k, GGML_TYPE_Q6_K}, {WeightType::f16, GGML_TYPE_F16},   {WeightType::bf16, GGML_TYPE_BF16}};
+
+// How activations are rounded before they are multiplied with weights of a type.
+enum class Rounding : uint8_t { blocks_of_bytes, bfloats, none };
+
+Rounding rounding_of(const NamedSet& set, const Type& type) {
+  if (type.type == WeightType::f16) return Rounding::none;
+  if (type.type != WeightType::bf16) return Rounding::blocks_of_bytes;
+  return set.name == "zen4" ? Rounding::bfloats : Rounding::none;
+}
 
 // Made weights in one of ggml's types, and what they stand for.
 struct Weights {
@@ -43,9 +53,13 @@ struct Weights {
   std::vector<float> meaning;
 };
 
-// What rounding the activations of each block to 255 steps may change.
-double bound(const float* weights, const float* activations, int size) {
-  double sum = 1e-4;
+// What rounding floats at each step of a sum may change, and the activations before it: to 8 bits, or to 255 steps in each block.
+double bound(Rounding rounding, const float* weights, const float* activations, int size) {
+  double magnitudes = 0;
+  for (int i = 0; i < size; ++i) magnitudes += std::abs(static_cast<double>(weights[i]) * static_cast<double>(activations[i]));
+  if (rounding == Rounding::none) return 4e-6 * magnitudes + 1e-30;
+  if (rounding == Rounding::bfloats) return (4e-6 + 1.0 / 512) * magnitudes + 1e-30;
+  double sum = 4e-6 * magnitudes + 1e-5;
   for (int block = 0; block < size; block += weight_block) {
     float largest = 0;
     double weights_sum = 0;
@@ -69,7 +83,7 @@ struct Product {
   std::vector<float> out;          // [column][row]
 };
 
-Product multiply(const Set& set, const Type& type, const Weights& weights, std::vector<float> activations, int workers) {
+Product multiply(const NamedSet& set, const Type& type, const Weights& weights, std::vector<float> activations, int workers) {
   const auto size = static_cast<size_t>(weights.size), rows = static_cast<size_t>(weights.rows);
   const size_t columns = activations.size() / size;
   Product product{.activations = std::move(activations), .out = std::vector<float>(rows * columns, NAN)};
@@ -98,7 +112,7 @@ std::vector<float> made_activations(size_t count, std::mt19937& random) {
   return activations;
 }
 
-Error error_of(const Set& set, const Type& type, const Weights& weights, int columns, int workers, std::mt19937& random) {
+Error error_of(const NamedSet& set, const Type& type, const Weights& weights, int columns, int workers, std::mt19937& random) {
   const auto size = static_cast<size_t>(weights.size), rows = static_cast<size_t>(weights.rows);
   const Product product = multiply(set, type, weights, made_activations(size * static_cast<size_t>(columns), random), workers);
   Error error;
@@ -107,7 +121,8 @@ Error error_of(const Set& set, const Type& type, const Weights& weights, int col
       const float *w = weights.meaning.data() + row * size, *x = product.activations.data() + column * size;
       double expected = 0;
       for (size_t i = 0; i < size; ++i) expected += static_cast<double>(w[i]) * static_cast<double>(x[i]);
-      const double part = std::abs(static_cast<double>(product.out[column * rows + row]) - expected) / bound(w, x, weights.size);
+      const double part =
+          std::abs(static_cast<double>(product.out[column * rows + row]) - expected) / bound(rounding_of(set, type), w, x, weights.size);
       error.largest = part <= error.largest ? error.largest : part;  // also takes what is not a number
       error.mean += part / static_cast<double>(rows * static_cast<size_t>(columns));
     }
@@ -120,7 +135,7 @@ TEST(MultiplicationTest, AColumnDoesNotDependOnThoseBesideIt) {
   std::mt19937 random(3);
   for (const Type& type : types) {
     const Weights weights(type.native, 32, 512, random);
-    for (const Set& set : sets_that_run_here()) {
+    for (const NamedSet& set : sets_that_run_here()) {
       const Product together = multiply(set, type, weights, made_activations(15 * 512, random), 2);
       for (std::ptrdiff_t column = 0; column < 15; ++column) {
         const auto begin = together.activations.begin() + column * 512;
@@ -138,7 +153,7 @@ TEST(MultiplicationTest, EachTypeAgreesWithWhatItsWeightsStandFor) {
       for (const int size : {256, 768}) {
         const Weights weights(type.native, rows, size, random);
         for (const int columns : {1, 2, 3, 4, 7, 16, 21}) {
-          for (const Set& set : sets_that_run_here()) {
+          for (const NamedSet& set : sets_that_run_here()) {
             for (const int workers : {1, 3}) {
               const Error error = error_of(set, type, weights, columns, workers, random);
               EXPECT_LE(error.largest, 1) << set.name << " " << ggml_type_name(type.native) << " " << rows << " x " << size << " "
@@ -155,11 +170,11 @@ TEST(MultiplicationTest, EachTypeAgreesWithWhatItsWeightsStandFor) {
 TEST(MultiplicationTest, ManyColumnsAreTakenInPartsThatFitTheCache) {
   std::mt19937 random(2);
   const Weights weights(GGML_TYPE_Q4_1, 32, 2'048, random);
-  for (const Set& set : sets_that_run_here()) EXPECT_LE(error_of(set, types[1], weights, 301, 2, random).largest, 1) << set.name;
+  for (const NamedSet& set : sets_that_run_here()) EXPECT_LE(error_of(set, types[1], weights, 301, 2, random).largest, 1) << set.name;
 }
 
 TEST(MultiplicationTest, RowsThatFillNoPanelAreNotPacked) {
-  for (const Set& set : sets_that_run_here()) {
+  for (const NamedSet& set : sets_that_run_here()) {
     for (const Type& type : types) {
       EXPECT_EQ(set.kernels->packed_bytes(type.type, 33, 256), 0);
       EXPECT_EQ(set.kernels->packed_bytes(type.type, 32, 256 + 16), 0);
