@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <random>
 #include <string_view>
@@ -23,6 +24,8 @@ struct Type {
 constexpr Type types[] = {{WeightType::q4_0, GGML_TYPE_Q4_0}, {WeightType::q4_1, GGML_TYPE_Q4_1}, {WeightType::q5_0, GGML_TYPE_Q5_0},
                           {WeightType::q5_1, GGML_TYPE_Q5_1}, {WeightType::q8_0, GGML_TYPE_Q8_0}, {WeightType::q5_k, GGML_TYPE_Q5_K},
                           {WeightType::q6_k, GGML_TYPE_Q6_K}, {WeightType::f16, GGML_TYPE_F16},   {WeightType::bf16, GGML_TYPE_BF16}};
+
+constexpr int rows_of_panels = 64;  // a multiple of what any set and type has in a panel
 
 // How activations are rounded before they are multiplied with weights of a type.
 enum class Rounding : uint8_t { blocks_of_bytes, bfloats, none };
@@ -134,13 +137,13 @@ Error error_of(const NamedSet& set, const Type& type, const Weights& weights, in
 TEST(MultiplicationTest, AColumnDoesNotDependOnThoseBesideIt) {
   std::mt19937 random(3);
   for (const Type& type : types) {
-    const Weights weights(type.native, 32, 512, random);
+    const Weights weights(type.native, rows_of_panels, 512, random);
     for (const NamedSet& set : sets_that_run_here()) {
       const Product together = multiply(set, type, weights, made_activations(15 * 512, random), 2);
       for (std::ptrdiff_t column = 0; column < 15; ++column) {
         const auto begin = together.activations.begin() + column * 512;
         const Product alone = multiply(set, type, weights, {begin, begin + 512}, 1);
-        EXPECT_TRUE(std::equal(alone.out.begin(), alone.out.end(), together.out.begin() + column * 32)) << set.name;
+        EXPECT_TRUE(std::equal(alone.out.begin(), alone.out.end(), together.out.begin() + column * rows_of_panels)) << set.name;
       }
     }
   }
@@ -149,7 +152,8 @@ TEST(MultiplicationTest, AColumnDoesNotDependOnThoseBesideIt) {
 TEST(MultiplicationTest, EachTypeAgreesWithWhatItsWeightsStandFor) {
   std::mt19937 random(1);
   for (const Type& type : types) {
-    for (const int rows : {16, 80}) {
+    const bool is_float = type.type == WeightType::f16 || type.type == WeightType::bf16;
+    for (const int rows : is_float ? std::array{rows_of_panels, 3 * rows_of_panels} : std::array{16, 80}) {
       for (const int size : {256, 768}) {
         const Weights weights(type.native, rows, size, random);
         for (const int columns : {1, 2, 3, 4, 7, 16, 21}) {
@@ -178,7 +182,7 @@ TEST(MultiplicationTest, RowsThatFillNoPanelAreNotPacked) {
     for (const Type& type : types) {
       EXPECT_EQ(set.kernels->packed_bytes(type.type, 33, 256), 0);
       EXPECT_EQ(set.kernels->packed_bytes(type.type, 32, 256 + 16), 0);
-      EXPECT_GE(set.kernels->packed_bytes(type.type, 32, 256), 32 * ggml_row_size(type.native, 256));
+      EXPECT_GE(set.kernels->packed_bytes(type.type, rows_of_panels, 256), rows_of_panels * ggml_row_size(type.native, 256));
     }
   }
 }

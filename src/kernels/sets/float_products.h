@@ -10,22 +10,28 @@
 namespace realm::kernels {
 namespace {
 
+// A panel has the rows of several vectors, all of which a lone column is multiplied with at once: memory is then read in its order, and no
+// sum has to wait for the one before it.
+constexpr int float_panel_vectors = 4;
+constexpr int float_panel_rows = float_panel_vectors * lanes;
+
 // Value by value, one of each row side by side.
 struct F16 {
   static constexpr int source_values = 32;
   static constexpr size_t source_bytes = 64;
-  static constexpr size_t block_bytes = weight_block * lanes * 2;
+  static constexpr int panel_rows = float_panel_rows;
+  static constexpr size_t block_bytes = weight_block * panel_rows * 2;
   static constexpr int values_together = 1;
   using Activation = float;
 
   static void pack(const char* source, int, int row, char* to) {
-    for (int i = 0; i < weight_block; ++i) std::memcpy(to + (i * lanes + row) * 2, source + i * 2, 2);
+    for (int i = 0; i < weight_block; ++i) std::memcpy(to + (i * panel_rows + row) * 2, source + i * 2, 2);
   }
 
   template <int P, int N>
-  REALM_INLINE void add(const char* const (&weights)[P], const Activation* const (&values)[N], Floats (&sums)[P][N]) {
+  REALM_INLINE void add(const char* weights, const Activation* const (&values)[N], Floats (&sums)[P][N]) {
     Floats weight[P];
-    for (int p = 0; p < P; ++p) weight[p] = load_halves(weights[p]);
+    for (int p = 0; p < P; ++p) weight[p] = load_halves(weights + p * lanes * 2);
     for (int c = 0; c < N; ++c) {
       const Floats value = spread(*values[c]);
       for (int p = 0; p < P; ++p) sums[p][c] += weight[p] * value;
@@ -37,11 +43,12 @@ struct F16 {
 struct BF16 {
   static constexpr int source_values = 32;
   static constexpr size_t source_bytes = 64;
-  static constexpr size_t block_bytes = weight_block * lanes * 2;
+  static constexpr int panel_rows = float_panel_rows;
+  static constexpr size_t block_bytes = weight_block * panel_rows * 2;
   static constexpr int values_together = 2;
 
   static void pack(const char* source, int, int row, char* to) {
-    for (int i = 0; i < weight_block; ++i) std::memcpy(to + (i / 2 * lanes + row) * 4 + i % 2 * 2, source + i * 2, 2);
+    for (int i = 0; i < weight_block; ++i) std::memcpy(to + (i / 2 * panel_rows + row) * 4 + i % 2 * 2, source + i * 2, 2);
   }
 
 #ifdef __AVX512BF16__
@@ -53,9 +60,9 @@ struct BF16 {
   }
 
   template <int P, int N>
-  REALM_INLINE void add(const char* const (&weights)[P], const Activation* const (&values)[N], Floats (&sums)[P][N]) {
+  REALM_INLINE void add(const char* weights, const Activation* const (&values)[N], Floats (&sums)[P][N]) {
     __m512i weight[P];
-    for (int p = 0; p < P; ++p) weight[p] = _mm512_loadu_si512(weights[p]);
+    for (int p = 0; p < P; ++p) weight[p] = _mm512_loadu_si512(weights + p * lanes * 4);
     for (int c = 0; c < N; ++c) {
       int32_t pair;
       std::memcpy(&pair, values[c], sizeof(pair));
@@ -70,11 +77,11 @@ struct BF16 {
   using Activation = float;
 
   template <int P, int N>
-  REALM_INLINE void add(const char* const (&weights)[P], const Activation* const (&values)[N], Floats (&sums)[P][N]) {
+  REALM_INLINE void add(const char* weights, const Activation* const (&values)[N], Floats (&sums)[P][N]) {
     Floats even[P], odd[P];
     for (int p = 0; p < P; ++p) {
       Ints pair;
-      std::memcpy(&pair, weights[p], sizeof(pair));
+      std::memcpy(&pair, weights + p * lanes * 4, sizeof(pair));
       even[p] = reinterpret_cast<Floats>(pair << 16);
       odd[p] = reinterpret_cast<Floats>(pair & static_cast<int32_t>(0xffff0000));
     }
@@ -92,8 +99,8 @@ class FloatProduct {
   using Activation = typename Format::Activation;
   static constexpr bool rounds = sizeof(Activation) < sizeof(float);
   static constexpr int columns_together = registers / 4;
-  // Sums wait for the one before them, so that there have to be several, but no more than registers.
-  static constexpr int panels_together(int columns) { return std::min(4, registers / 2 / columns); }
+  // As many as there are registers for their sums.
+  static constexpr int vectors_together(int columns) { return std::min(float_panel_vectors, registers / 2 / columns); }
   static size_t column_bytes(int size) { return static_cast<size_t>(size) * sizeof(Activation); }
 
   static size_t work_bytes(const Multiplication& task) {
@@ -115,11 +122,11 @@ class FloatProduct {
   }
 
   template <int P, int N>
-  void multiply(int panel, int column) const {
+  void multiply(int vector, int column) const {
     const size_t panel_bytes = static_cast<size_t>(task_.size / weight_block) * Format::block_bytes;
-    const char* weights[P];
+    const char* weights = task_.weights + static_cast<size_t>(vector / float_panel_vectors) * panel_bytes +
+                          vector % float_panel_vectors * lanes * Format::values_together * 2;
     const Activation* values[N];
-    for (int p = 0; p < P; ++p) weights[p] = task_.weights + static_cast<size_t>(panel + p) * panel_bytes;
     for (int c = 0; c < N; ++c) values[c] = column_values(column + c);
     Floats sums[P][N] = {};
     for (int begin = 0; begin < task_.size; begin += part_values) {
@@ -129,7 +136,7 @@ class FloatProduct {
 #pragma GCC unroll 4
       for (int i = begin; i < end; i += Format::values_together) {
         Format::template add<P, N>(weights, values, part);
-        for (int p = 0; p < P; ++p) weights[p] += Format::values_together * lanes * 2;
+        weights += bytes_together;
         for (int c = 0; c < N; ++c) values[c] += Format::values_together;
       }
       for (int p = 0; p < P; ++p) {
@@ -137,12 +144,13 @@ class FloatProduct {
       }
     }
     for (int p = 0; p < P; ++p) {
-      for (int c = 0; c < N; ++c) store(task_.result(column + c) + (panel + p) * lanes, sums[p][c]);
+      for (int c = 0; c < N; ++c) store(task_.result(column + c) + (vector + p) * lanes, sums[p][c]);
     }
   }
 
  private:
   static constexpr int part_values = 128;
+  static constexpr int bytes_together = Format::values_together * float_panel_rows * 2;
 
   const Activation* column_values(int column) const {
     if constexpr (rounds) {

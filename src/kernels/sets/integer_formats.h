@@ -47,6 +47,7 @@ REALM_INLINE Bytes fifth_bit(Bytes bits) {
 template <bool has_minimum, bool has_fifth>
 struct Plain {
   static constexpr int source_values = 32;
+  static constexpr int panel_rows = lanes;
   static constexpr size_t source_bytes = 2 + (has_minimum ? 2 : 0) + (has_fifth ? 4 : 0) + 16;
   static constexpr int halves = has_minimum ? 2 : 1;
   static constexpr int bits_at = halves * halves_bytes;
@@ -97,6 +98,7 @@ using Q5_1 = Plain<true, true>;
 
 struct Q8_0 {
   static constexpr int source_values = 32;
+  static constexpr int panel_rows = lanes;
   static constexpr size_t source_bytes = 34;
   static constexpr size_t block_bytes = halves_bytes + 8 * vector_bytes;
   static constexpr bool two_scales = false;
@@ -125,6 +127,7 @@ struct Q8_0 {
 // ggml's Q6_K: blocks of 256 with one half, and a whole number for each sixteen values that multiplies it.
 struct Q6_K {
   static constexpr int source_values = 256;
+  static constexpr int panel_rows = lanes;
   static constexpr size_t source_bytes = 210;
   static constexpr int numbers_at = halves_bytes;
   static constexpr int bits_at = numbers_at + 2 * lanes;
@@ -177,6 +180,7 @@ struct Q6_K {
 // ggml's Q5_K: blocks of 256 with two halves, and whole numbers for each 32 values that multiply them.
 struct Q5_K {
   static constexpr int source_values = 256;
+  static constexpr int panel_rows = lanes;
   static constexpr size_t source_bytes = 176;
   static constexpr int numbers_at = 2 * halves_bytes;
   static constexpr int bits_at = numbers_at + 2 * lanes;

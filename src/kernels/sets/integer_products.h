@@ -44,7 +44,7 @@ class IntegerProduct {
  public:
   // Each of these many columns has a sum, and the products of a block beside it, in registers.
   static constexpr int columns_together = registers / 4;
-  static constexpr int panels_together(int) { return 1; }
+  static constexpr int vectors_together(int) { return 1; }
   static size_t column_bytes(int size) { return static_cast<size_t>(size); }
 
   static size_t work_bytes(const Multiplication& task) {

@@ -19,40 +19,41 @@ struct Packed {
   using Product = ProductOf<FormatOf>;
 };
 
-// The panels from `panel` to `panels`, of `N` columns.
-template <typename Product, int P, int N>
-void multiply_panels(const Product& product, int panel, int panels, int column) {
-  for (; panel + P <= panels; panel += P) product.template multiply<P, N>(panel, column);
-  if constexpr (P > 1) {
-    if (panel < panels) multiply_panels<Product, P / 2, N>(product, panel, panels, column);
+// `V` vectors of rows from `vector`, `N` columns at a time and then fewer. They stay in the nearest cache until all columns have been
+// there.
+template <int V, int N, typename Product>
+void multiply_columns(const Product& product, int vector, int column, int end) {
+  constexpr int P = std::min(V, Product::vectors_together(N));
+  for (; column + N <= end; column += N) {
+    for (int i = 0; i < V; i += P) product.template multiply<P, N>(vector + i, column);
   }
-}
-
-// Panels that are multiplied together stay in the nearest cache until all columns have been there.
-template <typename Product, int N>
-void multiply_columns(const Product& product, int panel, int panels, int column, int end) {
-  constexpr int together = Product::panels_together(N);
-  for (; column + N <= end; column += N) multiply_panels<Product, together, N>(product, panel, panels, column);
   if constexpr (N > 1) {
-    if (column < end) multiply_columns<Product, N / 2>(product, panel, panels, column, end);
+    if (column < end) multiply_columns<V, N / 2>(product, vector, column, end);
   }
 }
 
-template <typename Product>
+template <int V, typename Product>
+void multiply_vectors(const Product& product, int vector, int vectors_end, int column, int end) {
+  for (; vector < vectors_end; vector += V) multiply_columns<V, Product::columns_together>(product, vector, column, end);
+}
+
+template <typename Format, typename Product>
 void multiply_all(const Multiplication& task, const Product& product, std::atomic<int>& next_chunk, const Worker& worker) {
-  constexpr int columns_together = Product::columns_together, panels_most = Product::panels_together(1);
-  const int panels = task.rows / lanes;
-  const int chunk = (std::max(1, panels / (worker.count * chunks_per_worker)) + panels_most - 1) / panels_most * panels_most;
-  const int together = std::max(
-      columns_together, static_cast<int>(activations_bytes_max / Product::column_bytes(task.size)) / columns_together * columns_together);
+  constexpr int columns_together = Product::columns_together, panel = Format::panel_rows / lanes;
+  const int panels = task.rows / Format::panel_rows;
+  const int chunk = std::max(1, panels / (worker.count * chunks_per_worker));
+  const int columns_in_cache = static_cast<int>(activations_bytes_max / Product::column_bytes(task.size));
+  const int together = std::max(columns_together, columns_in_cache / columns_together * columns_together);
   const int chunks = (panels + chunk - 1) / chunk;
   for (int i = next_chunk.fetch_add(1); i < chunks; i = next_chunk.fetch_add(1)) {
-    const int panels_end = std::min((i + 1) * chunk, panels);
+    const int end = std::min((i + 1) * chunk, panels) * panel;
     for (int column = 0; column < task.columns; column += together) {
-      const int end = std::min(column + together, task.columns);
-      const int step = end - column < columns_together ? panels_most : Product::panels_together(columns_together);
-      for (int panel = i * chunk; panel < panels_end; panel += step) {
-        multiply_columns<Product, columns_together>(product, panel, std::min(panel + step, panels_end), column, end);
+      const int columns_end = std::min(column + together, task.columns);
+      const int begin = i * chunk * panel;
+      if (columns_end - column < columns_together) {
+        multiply_vectors<panel>(product, begin, end, column, columns_end);
+      } else {
+        multiply_vectors<Product::vectors_together(columns_together)>(product, begin, end, column, columns_end);
       }
     }
   }
@@ -62,9 +63,9 @@ template <typename Format>
 void pack_all(int rows, int size, const char* from, char* to) {
   constexpr int blocks_of_source = Format::source_values / weight_block;
   const size_t row_bytes = static_cast<size_t>(size / Format::source_values) * Format::source_bytes;
-  for (int row = 0; row < rows; row += lanes) {
+  for (int row = 0; row < rows; row += Format::panel_rows) {
     for (int block = 0; block < size / weight_block; ++block) {
-      for (int i = 0; i < lanes; ++i) {
+      for (int i = 0; i < Format::panel_rows; ++i) {
         const char* source =
             from + static_cast<size_t>(row + i) * row_bytes + static_cast<size_t>(block / blocks_of_source) * Format::source_bytes;
         Format::pack(source, block % blocks_of_source, i, to);
@@ -105,8 +106,8 @@ auto with_format(WeightType type, F f) {
 size_t packed_bytes(WeightType type, int64_t rows, int64_t size) {
   return with_format(type, [&](auto packed) -> size_t {
     using Format = typename decltype(packed)::Format;
-    if (rows % lanes != 0 || size % Format::source_values != 0) return 0;
-    return static_cast<size_t>(rows / lanes) * static_cast<size_t>(size / weight_block) * Format::block_bytes;
+    if (rows % Format::panel_rows != 0 || size % Format::source_values != 0) return 0;
+    return static_cast<size_t>(rows / Format::panel_rows) * static_cast<size_t>(size / weight_block) * Format::block_bytes;
   });
 }
 
@@ -123,10 +124,11 @@ void multiply(const Multiplication& task, const Worker& worker, void* work) {
   auto& next_chunk = *static_cast<std::atomic<int>*>(work);
   if (worker.index == 0) next_chunk.store(0, std::memory_order_relaxed);
   with_format(task.type, [&](auto packed) {
-    const typename decltype(packed)::Product product(task, static_cast<char*>(work) + round_up(sizeof(next_chunk)));
+    using Form = decltype(packed);
+    const typename Form::Product product(task, static_cast<char*>(work) + round_up(sizeof(next_chunk)));
     product.prepare(worker);
     worker.wait();
-    multiply_all(task, product, next_chunk, worker);
+    multiply_all<typename Form::Format>(task, product, next_chunk, worker);
   });
 }
 
