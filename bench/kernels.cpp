@@ -1,7 +1,9 @@
 // Our CPU kernels against ggml's own, alternating in one process.
 #include <algorithm>
 #include <cstdio>
+#include <iterator>
 #include <map>
+#include <span>
 
 #include "bench.h"
 #include "engine/backend.h"
@@ -119,12 +121,12 @@ boost::json::object own_kernels(const Setup& setup) {
 
 boost::json::object kernels_by_type(const Setup& setup) {
   constexpr std::pair<const char*, llama_ftype> types[] = {{"F16", LLAMA_FTYPE_MOSTLY_F16},
-                                                           {"BF16", LLAMA_FTYPE_MOSTLY_BF16},
+
                                                            {"Q8_0", LLAMA_FTYPE_MOSTLY_Q8_0},
                                                            {"Q5_0", LLAMA_FTYPE_MOSTLY_Q5_0},
                                                            {"Q5_1", LLAMA_FTYPE_MOSTLY_Q5_1}};
   boost::json::array rows;
-  for (const auto& [name, type] : types) {
+  for (const auto& [name, type] : std::span(types).first(setup.quick ? 1 : std::size(types))) {
     const ConvertedModel converted(setup.model, type);
     compare_works(setup, name, converted.file(), std::span(works).first(3), rows);
   }

@@ -61,23 +61,6 @@ __attribute__((target("avx512f,avx512vnni"))) void multiply_with_vnni() {
 }
 constexpr double products_with_vnni = 12.0 * 64 * rounds;
 
-// 32 bfloats with 32 bfloats.
-__attribute__((target("avx512f,avx512bf16"))) void multiply_bfloats() {
-  constexpr int sums = 12;
-  __m512 sum[sums]{};
-  __m512i weights = _mm512_set1_epi32(0), activations = weights;
-  for (int round = 0; round < rounds; ++round) {
-#pragma GCC unroll 12
-    for (int i = 0; i < sums; ++i) {
-      sum[i] = _mm512_dpbf16_ps(sum[i], reinterpret_cast<__m512bh>(weights), reinterpret_cast<__m512bh>(activations));
-    }
-    __asm__ volatile("" : "+v"(weights), "+v"(activations));
-#pragma GCC unroll 12
-    for (int i = 0; i < sums; ++i) __asm__ volatile("" : "+v"(sum[i]));
-  }
-}
-constexpr double products_of_bfloats = 12.0 * 32 * rounds;
-
 // 8 floats with 8 floats; 16 at once take twice as long or have half as many units.
 __attribute__((target("avx2,fma"))) void multiply_floats() {
   constexpr int sums = 10;
@@ -132,18 +115,16 @@ boost::json::object multiplication_peak(const Setup& setup) {
   const auto knows = [&](std::string_view name) { return std::ranges::any_of(sets, [&](const auto& set) { return set.name == name; }); };
   if (sets.empty()) return figures;
   double integers = best_rate(setup, products_in_16_bits, multiply_in_16_bits);
-  double floats = best_rate(setup, products_of_floats, multiply_floats), bfloats = floats;
+  const double floats = best_rate(setup, products_of_floats, multiply_floats);
   figures["8 bits, AVX2"] = integers;
   figures["floats, AVX2"] = floats;
   if (knows("icelake")) figures["8 bits, VNNI"] = integers = std::max(integers, best_rate(setup, products_with_vnni, multiply_with_vnni));
-  if (knows("zen4")) figures["bfloats, AVX-512"] = bfloats = best_rate(setup, products_of_bfloats, multiply_bfloats);
   constexpr std::pair<const char*, kernels::WeightType> types[] = {{"Q4_0", kernels::WeightType::q4_0}, {"Q4_1", kernels::WeightType::q4_1},
                                                                    {"Q5_0", kernels::WeightType::q5_0}, {"Q5_1", kernels::WeightType::q5_1},
-                                                                   {"Q8_0", kernels::WeightType::q8_0}, {"F16", kernels::WeightType::f16},
-                                                                   {"BF16", kernels::WeightType::bf16}};
+                                                                   {"Q8_0", kernels::WeightType::q8_0}, {"F16", kernels::WeightType::f16}};
   boost::json::array rows;
   for (const auto& [name, type] : types) {
-    const double peak = type == kernels::WeightType::f16 ? floats : type == kernels::WeightType::bf16 ? bfloats : integers;
+    const double peak = type == kernels::WeightType::f16 ? floats : integers;
     boost::json::object row{{"weights", name}};
     for (const kernels::NamedSet& set : sets) {
       const double rate = rate_of(setup, *set.kernels, type);

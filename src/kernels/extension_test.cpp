@@ -163,7 +163,7 @@ TEST_F(ExtensionTest, TheSetInUseTakesWeightsThatItPacks) {
     EXPECT_TRUE(takes_weights(context_.get(), set, GGML_TYPE_Q6_K, 512, 192));
     EXPECT_FALSE(takes_weights(context_.get(), set, GGML_TYPE_Q4_1, 576, 193));
     EXPECT_TRUE(takes_weights(context_.get(), set, GGML_TYPE_F16, 576, 192));
-    EXPECT_TRUE(takes_weights(context_.get(), set, GGML_TYPE_BF16, 576, 192));
+    EXPECT_FALSE(takes_weights(context_.get(), set, GGML_TYPE_BF16, 576, 192));
     EXPECT_FALSE(takes_weights(context_.get(), set, GGML_TYPE_F32, 576, 192));
     for (size_t other = 0; other < known_sets().size(); ++other) {
       EXPECT_EQ(takes_weights(context_.get(), other, GGML_TYPE_Q4_1, 576, 192), other == set);

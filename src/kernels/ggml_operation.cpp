@@ -92,8 +92,6 @@ std::optional<WeightType> weight_type_of(const ggml_tensor* weights) {
       return WeightType::q6_k;
     case GGML_TYPE_F16:
       return WeightType::f16;
-    case GGML_TYPE_BF16:
-      return WeightType::bf16;
     default:
       return {};
   }

@@ -7,7 +7,6 @@
 #include <array>
 #include <cmath>
 #include <random>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -23,18 +22,9 @@ struct Type {
 
 constexpr Type types[] = {{WeightType::q4_0, GGML_TYPE_Q4_0}, {WeightType::q4_1, GGML_TYPE_Q4_1}, {WeightType::q5_0, GGML_TYPE_Q5_0},
                           {WeightType::q5_1, GGML_TYPE_Q5_1}, {WeightType::q8_0, GGML_TYPE_Q8_0}, {WeightType::q5_k, GGML_TYPE_Q5_K},
-                          {WeightType::q6_k, GGML_TYPE_Q6_K}, {WeightType::f16, GGML_TYPE_F16},   {WeightType::bf16, GGML_TYPE_BF16}};
+                          {WeightType::q6_k, GGML_TYPE_Q6_K}, {WeightType::f16, GGML_TYPE_F16}};
 
 constexpr int rows_of_panels = 64;  // a multiple of what any set and type has in a panel
-
-// How activations are rounded before they are multiplied with weights of a type.
-enum class Rounding : uint8_t { blocks_of_bytes, bfloats, none };
-
-Rounding rounding_of(const NamedSet& set, const Type& type) {
-  if (type.type == WeightType::f16) return Rounding::none;
-  if (type.type != WeightType::bf16) return Rounding::blocks_of_bytes;
-  return set.name == "zen4" ? Rounding::bfloats : Rounding::none;
-}
 
 // Made weights in one of ggml's types, and what they stand for.
 struct Weights {
@@ -56,12 +46,11 @@ struct Weights {
   std::vector<float> meaning;
 };
 
-// What rounding floats at each step of a sum may change, and the activations before it: to 8 bits, or to 255 steps in each block.
-double bound(Rounding rounding, const float* weights, const float* activations, int size) {
+// What rounding floats at each step of a sum may change, and that of activations to 255 steps in each block before it.
+double bound(WeightType type, const float* weights, const float* activations, int size) {
   double magnitudes = 0;
   for (int i = 0; i < size; ++i) magnitudes += std::abs(static_cast<double>(weights[i]) * static_cast<double>(activations[i]));
-  if (rounding == Rounding::none) return 4e-6 * magnitudes + 1e-30;
-  if (rounding == Rounding::bfloats) return (4e-6 + 1.0 / 512) * magnitudes + 1e-30;
+  if (type == WeightType::f16) return 4e-6 * magnitudes + 1e-30;
   double sum = 4e-6 * magnitudes + 1e-5;
   for (int block = 0; block < size; block += weight_block) {
     float largest = 0;
@@ -124,8 +113,7 @@ Error error_of(const NamedSet& set, const Type& type, const Weights& weights, in
       const float *w = weights.meaning.data() + row * size, *x = product.activations.data() + column * size;
       double expected = 0;
       for (size_t i = 0; i < size; ++i) expected += static_cast<double>(w[i]) * static_cast<double>(x[i]);
-      const double part =
-          std::abs(static_cast<double>(product.out[column * rows + row]) - expected) / bound(rounding_of(set, type), w, x, weights.size);
+      const double part = std::abs(static_cast<double>(product.out[column * rows + row]) - expected) / bound(type.type, w, x, weights.size);
       error.largest = part <= error.largest ? error.largest : part;  // also takes what is not a number
       error.mean += part / static_cast<double>(rows * static_cast<size_t>(columns));
     }
@@ -152,7 +140,7 @@ TEST(MultiplicationTest, AColumnDoesNotDependOnThoseBesideIt) {
 TEST(MultiplicationTest, EachTypeAgreesWithWhatItsWeightsStandFor) {
   std::mt19937 random(1);
   for (const Type& type : types) {
-    const bool is_float = type.type == WeightType::f16 || type.type == WeightType::bf16;
+    const bool is_float = type.type == WeightType::f16;
     for (const int rows : is_float ? std::array{rows_of_panels, 3 * rows_of_panels} : std::array{16, 80}) {
       for (const int size : {256, 768}) {
         const Weights weights(type.native, rows, size, random);

@@ -95,8 +95,6 @@ auto with_format(WeightType type, F f) {
       return f(Packed<Q6_K, IntegerProduct>());
     case WeightType::f16:
       return f(Packed<F16, FloatProduct>());
-    case WeightType::bf16:
-      return f(Packed<BF16, FloatProduct>());
   }
   __builtin_unreachable();
 }
