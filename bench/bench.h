@@ -58,6 +58,8 @@ boost::json::object program_cost(const Setup& setup);             // program_cos
 boost::json::object memory_per_realm(const Setup& setup);         // memory.cpp
 boost::json::object no_mixing(const Setup& setup);                // mixing.cpp
 boost::json::object own_kernels(const Setup& setup);              // kernels.cpp
-boost::json::object kernel_numerics(const Setup& setup);          // kernels.cpp
+boost::json::object kernels_by_type(const Setup& setup);          // kernels.cpp
+boost::json::object kernel_numerics(const Setup& setup);          // numerics.cpp
+boost::json::object multiplication_peak(const Setup& setup);      // multiplication_peak.cpp
 
 }  // namespace realm::bench

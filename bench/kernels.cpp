@@ -1,90 +1,25 @@
-// Our CPU kernels against ggml's own, alternating in one process: speed, and how much the numbers differ.
-#include <llama.h>
-
+// Our CPU kernels against ggml's own, alternating in one process.
 #include <algorithm>
-#include <cmath>
-#include <fstream>
+#include <cstdio>
 #include <iterator>
+#include <map>
+#include <span>
 
-#include "base/clock.h"
 #include "bench.h"
 #include "engine/backend.h"
-#include "engine/compute_pool.h"
-#include "engine/model.h"
+#include "kernel_side.h"
+#include "kernels/extension.h"
+#include "kernels/known_sets.h"
 
 namespace realm::bench {
 namespace {
 
-using engine::KernelChoice;
-
 constexpr uint32_t context_tokens = 2'560;
-constexpr uint32_t sequences_max = 16;
-constexpr uint32_t prompt_tokens = 512;
+constexpr uint32_t prompt_tokens = Side::batch_tokens_max;
 constexpr uint32_t steps = 16;
 constexpr uint32_t far_position = 2'000;
 
-struct Step {
-  int32_t token;
-  uint32_t position;
-  uint32_t sequence;
-  bool logits;
-};
-
-// One model and context that compute with one kind of kernels.
-class Side {
- public:
-  Side(const Setup& setup, engine::ComputePool& pool, KernelChoice choice) : pool_(pool), choice_(choice) {
-    engine::choose_kernels(choice);
-    model_ = engine::Model::load({.file = setup.model, .backend = engine::BackendChoice::cpu}).value();
-    llama_context_params params = llama_context_default_params();
-    params.n_ctx = context_tokens * sequences_max;
-    params.n_batch = params.n_ubatch = prompt_tokens;
-    params.n_seq_max = sequences_max;
-    params.n_threads = params.n_threads_batch = static_cast<int32_t>(pool.threads());
-    params.kv_unified = false;
-    params.no_perf = true;
-    context_ = llama_init_from_model(model_->native(), params);
-    pool.attach(context_);
-    batch_ = llama_batch_init(prompt_tokens, 0, 1);
-  }
-  ~Side() {
-    llama_batch_free(batch_);
-    llama_free(context_);
-  }
-  Side(const Side&) = delete;
-  Side& operator=(const Side&) = delete;
-
-  const engine::Model& model() const { return *model_; }
-  void clear() { llama_memory_clear(llama_get_memory(context_), false); }
-
-  // Seconds.
-  double decode(const std::vector<Step>& tokens) {
-    engine::choose_kernels(choice_);
-    batch_.n_tokens = 0;
-    for (const Step& step : tokens) {
-      const int32_t at = batch_.n_tokens++;
-      batch_.token[at] = step.token;
-      batch_.pos[at] = static_cast<llama_pos>(step.position);
-      batch_.n_seq_id[at] = 1;
-      batch_.seq_id[at][0] = static_cast<llama_seq_id>(step.sequence);
-      batch_.logits[at] = step.logits ? 1 : 0;
-    }
-    const auto turn = pool_.acquire();
-    const int64_t began_ns = monotonic_ns();
-    if (llama_decode(context_, batch_) != 0) std::abort();
-    llama_synchronize(context_);
-    return static_cast<double>(monotonic_ns() - began_ns) / 1e9;
-  }
-
-  const float* logits(int32_t row) const { return llama_get_logits_ith(context_, row); }
-
- private:
-  engine::ComputePool& pool_;
-  KernelChoice choice_;
-  std::shared_ptr<engine::Model> model_;
-  llama_context* context_ = nullptr;
-  llama_batch batch_{};
-};
+using Measure = double (*)(Side& side);  // tokens/s
 
 // Tokens that nothing about speed depends on.
 int32_t some_token(const Side& side, uint32_t number) {
@@ -94,7 +29,7 @@ int32_t some_token(const Side& side, uint32_t number) {
 double fill(Side& side, uint32_t sequence, uint32_t begin, uint32_t end) {
   double seconds = 0;
   for (uint32_t from = begin; from < end; from += prompt_tokens) {
-    std::vector<Step> tokens;
+    std::vector<Side::Step> tokens;
     for (uint32_t i = from; i < std::min(from + prompt_tokens, end); ++i)
       tokens.push_back({some_token(side, i), i, sequence, i + 1 == end});
     seconds += side.decode(tokens);
@@ -108,108 +43,94 @@ double prefill_rate(Side& side) {
 }
 
 // Of `sequences` together, each at about `position`.
-double decode_rate(Side& side, uint32_t sequences, uint32_t position) {
+template <uint32_t sequences, uint32_t position>
+double decode_rate(Side& side) {
   side.clear();
   for (uint32_t i = 0; i < sequences; ++i) fill(side, i, 0, position);
   double seconds = 0;
   for (uint32_t step = 0; step < steps; ++step) {
-    std::vector<Step> tokens;
+    std::vector<Side::Step> tokens;
     for (uint32_t i = 0; i < sequences; ++i) tokens.push_back({some_token(side, step + i), position + step, i, true});
     seconds += side.decode(tokens);
   }
   return steps * sequences / seconds;
 }
 
-template <typename Measure>
-boost::json::object compare(const Setup& setup, const char* work, Side& own, Side& ggml, Measure measure) {
-  std::vector<double> ours, theirs, ratios;
-  for (int i = 0; i < (setup.quick ? 2 : 5); ++i) {
-    theirs.push_back(measure(ggml));
-    ours.push_back(measure(own));
-    ratios.push_back(ours.back() / theirs.back());
-  }
-  return {{"work", work},
-          {"own_tokens_per_second", median(ours)},
-          {"ggml_tokens_per_second", median(theirs)},
-          {"ratio_median", median(ratios)},
-          {"ratio_min", *std::min_element(ratios.begin(), ratios.end())},
-          {"ratio_max", *std::max_element(ratios.begin(), ratios.end())}};
-}
-
-struct Row {
-  double surprise;  // of the token that came next, in nats
-  int32_t top;
+struct Work {
+  const char* name;
+  Measure measure;
 };
 
-Row look_at(const float* logits, uint32_t vocabulary, int32_t next) {
-  const float* top = std::max_element(logits, logits + vocabulary);
-  double total = 0;
-  for (uint32_t i = 0; i < vocabulary; ++i) total += std::exp(static_cast<double>(logits[i] - *top));
-  return {std::log(total) - static_cast<double>(logits[next] - *top), static_cast<int32_t>(top - logits)};
-}
+constexpr Work works[] = {{"prefill of 512 tokens", prefill_rate},
+                          {"decode, 1 at position 100", decode_rate<1, 100>},
+                          {"decode, 16 at position 100", decode_rate<16, 100>},
+                          {"decode, 4 at position 100", decode_rate<4, 100>},
+                          {"decode, 1 at position 2,000", decode_rate<1, far_position>}};
 
-// Every token of a text, from windows that begin with nothing, as slices of unlike sizes so that each way through the kernels is gone.
-std::vector<Row> read(Side& side, const std::vector<int32_t>& text) {
-  constexpr uint32_t slices[] = {1, 2, 5, 16, 40, 120, 328};
-  std::vector<Row> rows;
-  for (size_t window = 0; window + prompt_tokens < text.size(); window += prompt_tokens) {
-    side.clear();
-    uint32_t position = 0;
-    for (const uint32_t slice : slices) {
-      std::vector<Step> tokens;
-      for (uint32_t i = 0; i < slice; ++i) tokens.push_back({text[window + position + i], position + i, 0, true});
-      side.decode(tokens);
-      for (uint32_t i = 0; i < slice; ++i) {
-        rows.push_back(
-            look_at(side.logits(static_cast<int32_t>(i)), side.model().info().vocabulary_tokens, text[window + position + i + 1]));
-      }
-      position += slice;
-    }
+// Tokens/s of each side, and how often those of ggml the others have, in the median and at the least and most.
+boost::json::object compare(const Setup& setup, const std::string& name, Measure measure, std::map<std::string, Side>& sides) {
+  std::map<std::string, std::vector<double>> rates, ratios;
+  for (int i = 0; i < (setup.quick ? 3 : 5); ++i) {
+    for (auto& [side_name, side] : sides) rates[side_name].push_back(measure(side));
+    for (const auto& [side_name, of_side] : rates) ratios[side_name].push_back(of_side.back() / rates["ggml"].back());
   }
-  return rows;
+  boost::json::object row{{"work", name}};
+  for (const auto& [side_name, of_side] : rates) row[side_name + " tokens/s"] = median(of_side);
+  for (const auto& [side_name, of_side] : ratios) {
+    if (side_name == "ggml") continue;
+    char text[64];
+    std::snprintf(text, sizeof(text), "%.2f (%.2f to %.2f)", median(of_side), *std::min_element(of_side.begin(), of_side.end()),
+                  *std::max_element(of_side.begin(), of_side.end()));
+    row[side_name + " / ggml"] = text;
+  }
+  return row;
 }
 
-double perplexity(const std::vector<Row>& rows) {
-  double sum = 0;
-  for (const Row& row : rows) sum += row.surprise;
-  return std::exp(sum / static_cast<double>(rows.size()));
+void compare_works(const Setup& setup, const std::string& type, const std::string& model, std::span<const Work> of,
+                   boost::json::array& rows) {
+  auto pool = engine::ComputePool::create(setup.threads).value();
+  std::map<std::string, Side> sides;
+  const auto add = [&](const std::string& name, std::string_view set) {
+    sides.try_emplace(name, SideOptions{.model = model, .set = set}, *pool, Side::sequences_max, context_tokens);
+  };
+  add("ggml", "");
+  // The best of ours, and the one for every processor with AVX2.
+  if (!kernels::known_sets().empty()) {
+    for (const kernels::NamedSet& set : {kernels::known_sets().front(), kernels::known_sets().back()}) add(std::string(set.name), set.name);
+  }
+  for (const Work& work : of) {
+    std::fprintf(stderr, "  %s, %s\n", type.c_str(), work.name);
+    rows.push_back(compare(setup, type + ", " + work.name, work.measure, sides));
+  }
+}
+
+boost::json::object with_rows(const Setup& setup, boost::json::array rows) {
+  kernels::use(true);
+  return {{"threads", engine::ComputePool::create(setup.threads).value()->threads()},
+          {"kernels", engine::cpu_kernels_description()},
+          {"rows", std::move(rows)}};
 }
 
 }  // namespace
 
 boost::json::object own_kernels(const Setup& setup) {
-  auto pool = engine::ComputePool::create(setup.threads).value();
-  Side own(setup, *pool, KernelChoice::own), ggml(setup, *pool, KernelChoice::ggml);
   boost::json::array rows;
-  rows.push_back(compare(setup, "prefill of 512 tokens", own, ggml, prefill_rate));
-  for (const uint32_t sequences : {1u, 4u, 16u}) {
-    const std::string work = "decode, " + std::to_string(sequences) + " at position 100";
-    rows.push_back(compare(setup, work.c_str(), own, ggml, [&](Side& side) { return decode_rate(side, sequences, 100); }));
-  }
-  rows.push_back(compare(setup, "decode, 1 at position 2,000", own, ggml, [](Side& side) { return decode_rate(side, 1, far_position); }));
-  engine::choose_kernels(KernelChoice::own);
-  return {{"threads", pool->threads()}, {"kernels", engine::cpu_kernels_description()}, {"rows", std::move(rows)}};
+  compare_works(setup, "the model", setup.model, works, rows);
+  return with_rows(setup, std::move(rows));
 }
 
-boost::json::object kernel_numerics(const Setup& setup) {
-  auto pool = engine::ComputePool::create(setup.threads).value();
-  Side own(setup, *pool, KernelChoice::own), ggml(setup, *pool, KernelChoice::ggml);
-  std::string text;
-  for (const char* page : {"ARCHITECTURE.md", "threat_model.md", "operations.md"}) {
-    std::ifstream file(std::string(REALM_DOCS) + "/" + page);
-    text.append(std::istreambuf_iterator<char>(file), {});
+boost::json::object kernels_by_type(const Setup& setup) {
+  constexpr std::pair<const char*, llama_ftype> types[] = {{"F16", LLAMA_FTYPE_MOSTLY_F16},
+
+                                                           {"Q8_0", LLAMA_FTYPE_MOSTLY_Q8_0},
+                                                           {"Q5_0", LLAMA_FTYPE_MOSTLY_Q5_0},
+                                                           {"Q5_1", LLAMA_FTYPE_MOSTLY_Q5_1}};
+  boost::json::array rows;
+  for (const auto& [name, type] : std::span(types).first(setup.quick ? 1 : std::size(types))) {
+    const ConvertedModel converted(setup.model, type);
+    compare_works(setup, name, converted.file(), std::span(works).first(3), rows);
   }
-  auto tokens = own.model().tokenize(text, {.add_special = true}).value();
-  if (setup.quick) tokens.resize(std::min<size_t>(tokens.size(), 4 * prompt_tokens + 1));
-  const auto ours = read(own, tokens), theirs = read(ggml, tokens);
-  size_t same = 0;
-  for (size_t i = 0; i < ours.size(); ++i) same += ours[i].top == theirs[i].top;
-  engine::choose_kernels(KernelChoice::own);
-  return {{"tokens", ours.size()},
-          {"own_perplexity", perplexity(ours)},
-          {"ggml_perplexity", perplexity(theirs)},
-          {"perplexity_ratio_less_one", perplexity(ours) / perplexity(theirs) - 1},
-          {"equal_top_token_share", static_cast<double>(same) / static_cast<double>(ours.size())}};
+  return with_rows(setup, std::move(rows));
 }
 
 }  // namespace realm::bench

@@ -29,7 +29,8 @@ int main(int argc, char** argv) {
       {"start_latency", start_latency},       {"guest_cpu", guest_cpu},
       {"host_call_cost", host_call_cost},     {"program_cost", program_cost},
       {"memory_per_realm", memory_per_realm}, {"no_mixing", no_mixing},
-      {"own_kernels", own_kernels},           {"kernel_numerics", kernel_numerics}};
+      {"own_kernels", own_kernels},           {"kernel_numerics", kernel_numerics},
+      {"kernels_by_type", kernels_by_type},   {"multiplication_peak", multiplication_peak}};
   for (const auto& [name, run] : benchmarks) {
     if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), name) == wanted.end()) continue;
     std::fprintf(stderr, "%s ...\n", name);

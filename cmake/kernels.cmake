@@ -1,5 +1,5 @@
 # The kernels of src/kernels/sets, once for each instruction set, into the target `library`. The objects of a set are linked into one in
-# which every symbol but its table is local: otherwise the AVX2 copy of an inline function could stand in for everyone's.
+# which every symbol but its table is local: otherwise the AVX-512 copy of an inline function could stand in for everyone's.
 function(realm_kernel_set library name)
   file(GLOB sources CONFIGURE_DEPENDS src/kernels/sets/*.cpp)
   set(symbol realm_kernel_set_${name})
@@ -18,7 +18,9 @@ endfunction()
 
 if(TARGET realm_kernels AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set(avx2 -msse4.2 -mavx -mavx2 -mf16c -mfma -mbmi2)
+  set(avx512 ${avx2} -mavx512f -mavx512cd -mavx512vl -mavx512dq -mavx512bw -mavx512vnni)
   realm_kernel_set(realm_kernels haswell ${avx2})
-  # The same code for vectors of 64 bytes, so that nothing in it takes the width for granted.
+  realm_kernel_set(realm_kernels icelake ${avx512})
+  # The code of AVX2 for vectors of 64 bytes, so that nothing in it takes the width for granted.
   realm_kernel_set(realm_kernels_test wide ${avx2} -O1 -DREALM_LANES=16)
 endif()

@@ -247,7 +247,7 @@ class Problem {
 void expect_agreement(const Shape& shape, uint32_t seed) {
   Problem problem(shape, seed);
   const auto expected = problem.reference();
-  for (const Set& set : sets_that_run_here()) {
+  for (const NamedSet& set : sets_that_run_here()) {
     for (const int workers : {1, 2, 3, 7}) {
       const auto found = problem.run(*set.kernels, workers);
       double worst = 0;
@@ -305,7 +305,7 @@ TEST(AttentionTest, ARowDoesNotDependOnWhatIsComputedBesideIt) {
   for (const int window : {0, 130}) {
     const Shape shape{.tokens = 30, .heads = 6, .kv_heads = 2, .streams = 3, .positions = 1'100, .window = window};
     Problem problem(shape, 17);
-    for (const Set& set : sets_that_run_here()) {
+    for (const NamedSet& set : sets_that_run_here()) {
       const auto together = problem.run(*set.kernels, 1);
       for (const int workers : {2, 5}) EXPECT_EQ(problem.run(*set.kernels, workers), together) << set.name;
       for (const int token : {0, 13, 29}) {
@@ -356,7 +356,7 @@ TEST(AttentionTest, ATokenThatMayLookAtNothingGetsZeros) {
   task.key_size = task.value_size = 64;
   task.out = out.data();
   mask[25] = 0;  // the third token sees one position
-  for (const Set& set : sets_that_run_here()) {
+  for (const NamedSet& set : sets_that_run_here()) {
     std::ranges::fill(out, NAN);
     set.kernels->attend(task, Worker{}, make_work(set.kernels->attention_work_bytes(task, 1)).get());
     for (size_t i = 0; i < out.size(); ++i) EXPECT_EQ(out[i], i < 256 ? 0 : 1) << set.name << " " << i;

@@ -5,14 +5,17 @@
 
 namespace realm::kernels {
 
-// Makes the kernels known to ggml, in use. Once a process, before the first model is loaded.
+// Makes the kernels known to ggml, the best set in use. Once a process, before the first model is loaded.
 void install();
 
-// Whether the kernels take over what they support. May be changed while nothing is computed or loaded; a model keeps what it was loaded
-// for.
+// Whether the kernels take over what they support. May be changed while nothing is computed or loaded; a model's weights keep the form
+// that they were loaded into, and the kernels that go with it.
 void use(bool own);
 
-// The instruction set whose kernels are in use: "haswell". Empty when this processor has none, or after use(false).
+// One of known_sets(), in place of the best.
+void use_set(std::string_view name);
+
+// The set in use. Empty when this processor has none, or after use(false).
 std::string_view in_use();
 
 }  // namespace realm::kernels

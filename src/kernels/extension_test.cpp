@@ -11,7 +11,10 @@
 #include <cstring>
 #include <memory>
 #include <random>
+#include <string_view>
 #include <vector>
+
+#include "kernels/known_sets.h"
 
 namespace realm::kernels {
 namespace {
@@ -41,7 +44,7 @@ class ExtensionTest : public ::testing::Test {
         reinterpret_cast<ggml_backend_set_n_threads_t>(ggml_backend_reg_get_proc_address(registry, "ggml_backend_set_n_threads"));
     set_threads(backend_.get(), 2);
     context_.reset(
-        ggml_init({.mem_size = 64 * ggml_tensor_overhead() + 4 * ggml_graph_overhead(), .mem_buffer = nullptr, .no_alloc = true}));
+        ggml_init({.mem_size = 128 * ggml_tensor_overhead() + 12 * ggml_graph_overhead(), .mem_buffer = nullptr, .no_alloc = true}));
   }
   void TearDown() override { use(true); }
 
@@ -79,8 +82,11 @@ class ExtensionTest : public ::testing::Test {
     }
   }
 
-  std::vector<float> compute(ggml_tensor* op, bool own) {
-    use(own);
+  // With ggml's own kernels when no set is named.
+  std::vector<float> compute(ggml_tensor* op, std::string_view set) {
+    use(false);
+    use_set(set);
+    EXPECT_EQ(in_use(), set);
     std::vector<float> result(static_cast<size_t>(ggml_nelements(op)), NAN);
     ggml_backend_tensor_set(op, result.data(), 0, ggml_nbytes(op));
     ggml_cgraph* graph = ggml_new_graph(context_.get());
@@ -90,14 +96,17 @@ class ExtensionTest : public ::testing::Test {
     return result;
   }
 
-  // The largest difference between the two, where values are about 1.
+  // The largest difference between any of our sets and ggml, where values are about 1.
   double difference(ggml_tensor* op) {
     fill(op);
-    const auto ours = compute(op, true), theirs = compute(op, false);
+    const auto theirs = compute(op, "");
     double worst = 0;
-    for (size_t i = 0; i < ours.size(); ++i) {
-      const double found = std::abs(static_cast<double>(ours[i]) - static_cast<double>(theirs[i]));
-      worst = found <= worst ? worst : found;
+    for (const NamedSet& set : known_sets()) {
+      const auto ours = compute(op, set.name);
+      for (size_t i = 0; i < ours.size(); ++i) {
+        const double found = std::abs(static_cast<double>(ours[i]) - static_cast<double>(theirs[i]));
+        worst = found <= worst ? worst : found;
+      }
     }
     return worst;
   }
@@ -129,25 +138,39 @@ INSTANTIATE_TEST_SUITE_P(, AttentionOfGgmlTest,
                                            Shape{.tokens = 20, .softcap = 10}, Shape{.sinks = true}, Shape{.tokens = 9, .sinks = true},
                                            Shape{.size = 80, .heads = 4, .kv_heads = 4}));  // the last is left to ggml
 
+// Where the weights of a set lie: the last in ggml's list, in the order of the sets.
+ggml_backend_buffer_type_t place_of(size_t set) {
+  const auto& places = realm_chosen_cpu_variant().extra_buffer_types();
+  return places[places.size() - known_sets().size() + set];
+}
+
 // llama.cpp chooses the place of weights like this.
-bool takes_weights(ggml_context* context, ggml_type type, int64_t size, int64_t rows) {
+bool takes_weights(ggml_context* context, size_t set, ggml_type type, int64_t size, int64_t rows) {
   ggml_tensor* weights = ggml_new_tensor_2d(context, type, size, rows);
   ggml_tensor* op = ggml_mul_mat(context, weights, ggml_new_tensor_2d(context, GGML_TYPE_F32, size, 3));
-  ggml_backend_buffer_type_t place = realm_chosen_cpu_variant().extra_buffer_types().back();
+  ggml_backend_buffer_type_t place = place_of(set);
   weights->buffer = ggml_backend_buft_alloc_buffer(place, 0);
   const bool takes = ggml_backend_dev_supports_op(ggml_backend_buft_get_device(place), op);
   ggml_backend_buffer_free(weights->buffer);
   return takes;
 }
 
-TEST_F(ExtensionTest, TakesWeightsThatItPacks) {
+TEST_F(ExtensionTest, TheSetInUseTakesWeightsThatItPacks) {
   if (in_use().empty()) GTEST_SKIP() << "this processor has no kernels of ours";
-  EXPECT_TRUE(takes_weights(context_.get(), GGML_TYPE_Q4_1, 576, 192));
-  EXPECT_TRUE(takes_weights(context_.get(), GGML_TYPE_Q6_K, 512, 192));
-  EXPECT_FALSE(takes_weights(context_.get(), GGML_TYPE_Q4_1, 576, 193));
-  EXPECT_FALSE(takes_weights(context_.get(), GGML_TYPE_F32, 576, 192));
-  use(false);
-  EXPECT_FALSE(takes_weights(context_.get(), GGML_TYPE_Q4_1, 576, 192));
+  for (size_t set = 0; set < known_sets().size(); ++set) {
+    use_set(known_sets()[set].name);
+    EXPECT_TRUE(takes_weights(context_.get(), set, GGML_TYPE_Q4_1, 576, 192));
+    EXPECT_TRUE(takes_weights(context_.get(), set, GGML_TYPE_Q6_K, 512, 192));
+    EXPECT_FALSE(takes_weights(context_.get(), set, GGML_TYPE_Q4_1, 576, 193));
+    EXPECT_TRUE(takes_weights(context_.get(), set, GGML_TYPE_F16, 576, 192));
+    EXPECT_FALSE(takes_weights(context_.get(), set, GGML_TYPE_BF16, 576, 192));
+    EXPECT_FALSE(takes_weights(context_.get(), set, GGML_TYPE_F32, 576, 192));
+    for (size_t other = 0; other < known_sets().size(); ++other) {
+      EXPECT_EQ(takes_weights(context_.get(), other, GGML_TYPE_Q4_1, 576, 192), other == set);
+    }
+    use(false);
+    EXPECT_FALSE(takes_weights(context_.get(), set, GGML_TYPE_Q4_1, 576, 192));
+  }
 }
 
 TEST_F(ExtensionTest, PackedWeightsMultiplyColumnsOfThreeDimensions) {
@@ -157,17 +180,22 @@ TEST_F(ExtensionTest, PackedWeightsMultiplyColumnsOfThreeDimensions) {
   ggml_tensor* activations = ggml_permute(c, ggml_new_tensor_4d(c, GGML_TYPE_F32, 64, 3, 5, 2), 0, 2, 1, 3);
   ggml_tensor* op = ggml_mul_mat(c, weights, activations);
   fill(op);
-  const auto theirs = compute(op, false);
+  const auto theirs = compute(op, "");
   std::vector<char> bytes(ggml_nbytes(weights));
   ggml_backend_tensor_get(weights, bytes.data(), 0, bytes.size());
-  ggml_backend_buffer_type_t place = realm_chosen_cpu_variant().extra_buffer_types().back();
-  std::unique_ptr<ggml_backend_buffer, Free> packed(
-      ggml_backend_buft_alloc_buffer(place, ggml_backend_buft_get_alloc_size(place, weights)));
-  weights->buffer = packed.get();
-  weights->data = ggml_backend_buffer_get_base(packed.get());
-  ggml_backend_tensor_set(weights, bytes.data(), 0, bytes.size());
-  const auto ours = compute(op, true);
-  for (size_t i = 0; i < ours.size(); ++i) EXPECT_NEAR(ours[i], theirs[i], 1e-2) << i;
+  // In the form of each set, which is then used whichever is in use for what has no form of its own.
+  for (size_t set = 0; set < known_sets().size(); ++set) {
+    ggml_backend_buffer_type_t place = place_of(set);
+    std::unique_ptr<ggml_backend_buffer, Free> packed(
+        ggml_backend_buft_alloc_buffer(place, ggml_backend_buft_get_alloc_size(place, weights)));
+    weights->buffer = packed.get();
+    weights->data = ggml_backend_buffer_get_base(packed.get());
+    ggml_backend_tensor_set(weights, bytes.data(), 0, bytes.size());
+    for (const std::string_view used : {known_sets().front().name, known_sets().back().name, std::string_view()}) {
+      const auto ours = compute(op, used);
+      for (size_t i = 0; i < ours.size(); ++i) EXPECT_NEAR(ours[i], theirs[i], 1e-2) << known_sets()[set].name << " " << i;
+    }
+  }
 }
 
 TEST_F(ExtensionTest, WhatIsNotSupportedIsLeftToGgml) {

@@ -90,6 +90,8 @@ std::optional<WeightType> weight_type_of(const ggml_tensor* weights) {
       return WeightType::q5_k;
     case GGML_TYPE_Q6_K:
       return WeightType::q6_k;
+    case GGML_TYPE_F16:
+      return WeightType::f16;
     default:
       return {};
   }

@@ -9,7 +9,7 @@
 namespace realm::kernels {
 
 // Layouts of weights that have a packed form here, by ggml's names.
-enum class WeightType : uint8_t { q4_0, q4_1, q5_0, q5_1, q8_0, q5_k, q6_k };
+enum class WeightType : uint8_t { q4_0, q4_1, q5_0, q5_1, q8_0, q5_k, q6_k, f16 };
 
 constexpr int weight_block = 32;  // values of a row that share their scale
 
@@ -25,6 +25,8 @@ struct Multiplication {
   int columns = 0;         // in all
   float* out = nullptr;
   size_t out_step = 0;  // bytes
+
+  float* result(int index) const { return reinterpret_cast<float*>(reinterpret_cast<char*>(out) + static_cast<size_t>(index) * out_step); }
 
   const float* column(int index) const {
     const int outer = index / inner_columns;

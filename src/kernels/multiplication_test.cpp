@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <random>
 #include <utility>
@@ -21,7 +22,9 @@ struct Type {
 
 constexpr Type types[] = {{WeightType::q4_0, GGML_TYPE_Q4_0}, {WeightType::q4_1, GGML_TYPE_Q4_1}, {WeightType::q5_0, GGML_TYPE_Q5_0},
                           {WeightType::q5_1, GGML_TYPE_Q5_1}, {WeightType::q8_0, GGML_TYPE_Q8_0}, {WeightType::q5_k, GGML_TYPE_Q5_K},
-                          {WeightType::q6_k, GGML_TYPE_Q6_K}};
+                          {WeightType::q6_k, GGML_TYPE_Q6_K}, {WeightType::f16, GGML_TYPE_F16}};
+
+constexpr int rows_of_panels = 64;  // a multiple of what any set and type has in a panel
 
 // Made weights in one of ggml's types, and what they stand for.
 struct Weights {
@@ -43,9 +46,12 @@ struct Weights {
   std::vector<float> meaning;
 };
 
-// What rounding the activations of each block to 255 steps may change.
-double bound(const float* weights, const float* activations, int size) {
-  double sum = 1e-4;
+// What rounding floats at each step of a sum may change, and that of activations to 255 steps in each block before it.
+double bound(WeightType type, const float* weights, const float* activations, int size) {
+  double magnitudes = 0;
+  for (int i = 0; i < size; ++i) magnitudes += std::abs(static_cast<double>(weights[i]) * static_cast<double>(activations[i]));
+  if (type == WeightType::f16) return 4e-6 * magnitudes + 1e-30;
+  double sum = 4e-6 * magnitudes + 1e-5;
   for (int block = 0; block < size; block += weight_block) {
     float largest = 0;
     double weights_sum = 0;
@@ -69,7 +75,7 @@ struct Product {
   std::vector<float> out;          // [column][row]
 };
 
-Product multiply(const Set& set, const Type& type, const Weights& weights, std::vector<float> activations, int workers) {
+Product multiply(const NamedSet& set, const Type& type, const Weights& weights, std::vector<float> activations, int workers) {
   const auto size = static_cast<size_t>(weights.size), rows = static_cast<size_t>(weights.rows);
   const size_t columns = activations.size() / size;
   Product product{.activations = std::move(activations), .out = std::vector<float>(rows * columns, NAN)};
@@ -98,7 +104,7 @@ std::vector<float> made_activations(size_t count, std::mt19937& random) {
   return activations;
 }
 
-Error error_of(const Set& set, const Type& type, const Weights& weights, int columns, int workers, std::mt19937& random) {
+Error error_of(const NamedSet& set, const Type& type, const Weights& weights, int columns, int workers, std::mt19937& random) {
   const auto size = static_cast<size_t>(weights.size), rows = static_cast<size_t>(weights.rows);
   const Product product = multiply(set, type, weights, made_activations(size * static_cast<size_t>(columns), random), workers);
   Error error;
@@ -107,7 +113,7 @@ Error error_of(const Set& set, const Type& type, const Weights& weights, int col
       const float *w = weights.meaning.data() + row * size, *x = product.activations.data() + column * size;
       double expected = 0;
       for (size_t i = 0; i < size; ++i) expected += static_cast<double>(w[i]) * static_cast<double>(x[i]);
-      const double part = std::abs(static_cast<double>(product.out[column * rows + row]) - expected) / bound(w, x, weights.size);
+      const double part = std::abs(static_cast<double>(product.out[column * rows + row]) - expected) / bound(type.type, w, x, weights.size);
       error.largest = part <= error.largest ? error.largest : part;  // also takes what is not a number
       error.mean += part / static_cast<double>(rows * static_cast<size_t>(columns));
     }
@@ -119,13 +125,13 @@ Error error_of(const Set& set, const Type& type, const Weights& weights, int col
 TEST(MultiplicationTest, AColumnDoesNotDependOnThoseBesideIt) {
   std::mt19937 random(3);
   for (const Type& type : types) {
-    const Weights weights(type.native, 32, 512, random);
-    for (const Set& set : sets_that_run_here()) {
+    const Weights weights(type.native, rows_of_panels, 512, random);
+    for (const NamedSet& set : sets_that_run_here()) {
       const Product together = multiply(set, type, weights, made_activations(15 * 512, random), 2);
       for (std::ptrdiff_t column = 0; column < 15; ++column) {
         const auto begin = together.activations.begin() + column * 512;
         const Product alone = multiply(set, type, weights, {begin, begin + 512}, 1);
-        EXPECT_TRUE(std::equal(alone.out.begin(), alone.out.end(), together.out.begin() + column * 32)) << set.name;
+        EXPECT_TRUE(std::equal(alone.out.begin(), alone.out.end(), together.out.begin() + column * rows_of_panels)) << set.name;
       }
     }
   }
@@ -134,11 +140,12 @@ TEST(MultiplicationTest, AColumnDoesNotDependOnThoseBesideIt) {
 TEST(MultiplicationTest, EachTypeAgreesWithWhatItsWeightsStandFor) {
   std::mt19937 random(1);
   for (const Type& type : types) {
-    for (const int rows : {16, 80}) {
+    const bool is_float = type.type == WeightType::f16;
+    for (const int rows : is_float ? std::array{rows_of_panels, 3 * rows_of_panels} : std::array{16, 80}) {
       for (const int size : {256, 768}) {
         const Weights weights(type.native, rows, size, random);
         for (const int columns : {1, 2, 3, 4, 7, 16, 21}) {
-          for (const Set& set : sets_that_run_here()) {
+          for (const NamedSet& set : sets_that_run_here()) {
             for (const int workers : {1, 3}) {
               const Error error = error_of(set, type, weights, columns, workers, random);
               EXPECT_LE(error.largest, 1) << set.name << " " << ggml_type_name(type.native) << " " << rows << " x " << size << " "
@@ -155,15 +162,15 @@ TEST(MultiplicationTest, EachTypeAgreesWithWhatItsWeightsStandFor) {
 TEST(MultiplicationTest, ManyColumnsAreTakenInPartsThatFitTheCache) {
   std::mt19937 random(2);
   const Weights weights(GGML_TYPE_Q4_1, 32, 2'048, random);
-  for (const Set& set : sets_that_run_here()) EXPECT_LE(error_of(set, types[1], weights, 301, 2, random).largest, 1) << set.name;
+  for (const NamedSet& set : sets_that_run_here()) EXPECT_LE(error_of(set, types[1], weights, 301, 2, random).largest, 1) << set.name;
 }
 
 TEST(MultiplicationTest, RowsThatFillNoPanelAreNotPacked) {
-  for (const Set& set : sets_that_run_here()) {
+  for (const NamedSet& set : sets_that_run_here()) {
     for (const Type& type : types) {
       EXPECT_EQ(set.kernels->packed_bytes(type.type, 33, 256), 0);
       EXPECT_EQ(set.kernels->packed_bytes(type.type, 32, 256 + 16), 0);
-      EXPECT_GE(set.kernels->packed_bytes(type.type, 32, 256), 32 * ggml_row_size(type.native, 256));
+      EXPECT_GE(set.kernels->packed_bytes(type.type, rows_of_panels, 256), rows_of_panels * ggml_row_size(type.native, 256));
     }
   }
 }

@@ -8,22 +8,16 @@
 #include <thread>
 #include <vector>
 
-#include "kernels/kernel_set.h"
+#include "kernels/known_sets.h"
 
-extern "C" const realm::kernels::KernelSet realm_kernel_set_haswell;
 extern "C" const realm::kernels::KernelSet realm_kernel_set_wide;
 
 namespace realm::kernels {
 
-struct Set {
-  const char* name;
-  const KernelSet* kernels;
-};
-
-inline std::vector<Set> sets_that_run_here() {
-  const auto has = [](auto... features) { return (features && ...); };
-  if (!has(__builtin_cpu_supports("avx2"), __builtin_cpu_supports("fma"))) return {};
-  return {{"haswell", &realm_kernel_set_haswell}, {"wide", &realm_kernel_set_wide}};
+inline std::vector<NamedSet> sets_that_run_here() {
+  std::vector<NamedSet> sets(known_sets().begin(), known_sets().end());
+  if (!sets.empty()) sets.push_back({"wide", &realm_kernel_set_wide});
+  return sets;
 }
 
 using Work = std::unique_ptr<void, decltype(&std::free)>;

@@ -14,7 +14,7 @@ namespace {
 constexpr int score_step = block_positions + 8;
 constexpr int few_rows = 4;       // that use keys and values where they lie
 constexpr int rows_together = 6;  // of more, which have them laid out as floats
-constexpr int sum_registers = lanes == 16 ? 24 : 12;
+constexpr int sum_registers = registers * 3 / 4;
 
 template <KvType type>
 REALM_INLINE Floats load_kv(const char* vector, int at) {

@@ -8,6 +8,7 @@
 #include <span>
 
 #include "kernels/kernel_set.h"
+#include "kernels/sets/lanes.h"
 
 namespace realm::kernels {
 namespace {
@@ -21,8 +22,6 @@ constexpr int items_per_worker = 4;
 constexpr int cut_rows_max = 16;
 constexpr int chunk_positions = 256;
 constexpr uint16_t masked_half = 0xfc00;  // minus infinity
-
-constexpr size_t round_up(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 struct Range {
   int32_t begin;

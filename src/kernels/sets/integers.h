@@ -32,7 +32,7 @@ REALM_INLINE Shorts pair_products(Bytes weights, Bytes activations) {
 REALM_INLINE Ints pair_sums(Shorts value) {
   return reinterpret_cast<Ints>(_mm256_madd_epi16(reinterpret_cast<__m256i>(value), _mm256_set1_epi16(1)));
 }
-#else
+#elif !defined(__AVX512VNNI__)
 REALM_INLINE Shorts pair_products(Bytes weights, Bytes activations) {
   __m256i a[2], b[2];
   std::memcpy(a, &weights, sizeof(a));
@@ -52,10 +52,33 @@ REALM_INLINE Ints pair_sums(Shorts value) {
 }
 #endif
 
+#ifdef __AVX512VNNI__
+// A sum of products of four weights, none above `weight_max`, with four activations of -127 to 127.
+template <int weight_max>
+class ProductSum {
+ public:
+  REALM_INLINE_MEMBER void begin(Ints sum) { sum_ = sum; }
+  REALM_INLINE_MEMBER void add(Bytes weights, Bytes activations) {
+    sum_ = reinterpret_cast<Ints>(
+        _mm512_dpbusd_epi32(reinterpret_cast<__m512i>(sum_), reinterpret_cast<__m512i>(weights), reinterpret_cast<__m512i>(activations)));
+  }
+  REALM_INLINE_MEMBER Ints total() const { return sum_; }
+
+ private:
+  Ints sum_{};
+};
+
+// The same for weights of -127 to 127, which are kept with an offset.
+class SignedProductSum : public ProductSum<255> {
+ public:
+  static constexpr int offset = 128;
+};
+#else
 // A sum of products of four weights, none above `weight_max`, with four activations of -127 to 127. As many as fit are summed in 16 bits.
 template <int weight_max>
 class ProductSum {
  public:
+  REALM_INLINE_MEMBER void begin(Ints sum) { wide_ = sum; }
   REALM_INLINE_MEMBER void add(Bytes weights, Bytes activations) {
     if (pending_ == pending_max) {
       wide_ += pair_sums(narrow_);
@@ -78,6 +101,9 @@ class ProductSum {
 // The same for weights of -127 to 127.
 class SignedProductSum {
  public:
+  static constexpr int offset = 0;
+
+  REALM_INLINE_MEMBER void begin(Ints sum) { sum_ = sum; }
   REALM_INLINE_MEMBER void add(Bytes weights, Bytes activations) {
 #if REALM_LANES == 8
     const Bytes sizes = reinterpret_cast<Bytes>(_mm256_abs_epi8(reinterpret_cast<__m256i>(weights)));
@@ -97,6 +123,7 @@ class SignedProductSum {
  private:
   Ints sum_{};
 };
+#endif
 
 }  // namespace
 }  // namespace realm::kernels

@@ -3,12 +3,17 @@
 
 #include <immintrin.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <limits>
 
 #ifndef REALM_LANES
+#ifdef __AVX512F__
+#define REALM_LANES 16
+#else
 #define REALM_LANES 8
+#endif
 #endif
 
 #define REALM_INLINE static inline __attribute__((always_inline))
@@ -18,9 +23,16 @@ namespace realm::kernels {
 namespace {
 
 constexpr int lanes = REALM_LANES;
+#ifdef __AVX512F__
+constexpr int registers = 32;
+#else
+constexpr int registers = REALM_LANES == 8 ? 16 : 8;  // of this width
+#endif
 typedef float Floats __attribute__((vector_size(lanes * 4)));
 typedef int32_t Ints __attribute__((vector_size(lanes * 4)));
 typedef float LooseFloats __attribute__((vector_size(lanes * 4), aligned(4), may_alias));
+
+constexpr size_t round_up(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 constexpr float infinity = std::numeric_limits<float>::infinity();
 
@@ -37,6 +49,9 @@ REALM_INLINE float half_to_float(uint16_t half) { return _cvtsh_ss(half); }
 REALM_INLINE Floats load_halves(const void* from) {
 #if REALM_LANES == 8
   return reinterpret_cast<Floats>(_mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(from))));
+#elif defined(__AVX512F__)
+  // The masked form, because GCC 12 takes the plain one's undefined source for a variable that nobody has set.
+  return reinterpret_cast<Floats>(_mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(static_cast<const __m256i*>(from))));
 #else
   const __m256 parts[2] = {_mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(from))),
                            _mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(from) + 1))};

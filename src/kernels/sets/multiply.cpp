@@ -2,158 +2,58 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cmath>
 
-#include "kernels/sets/formats.h"
+#include "kernels/sets/float_products.h"
+#include "kernels/sets/integer_products.h"
 
 namespace realm::kernels {
 namespace {
 
-constexpr int columns_together = lanes == 8 ? 4 : 2;
 constexpr size_t activations_bytes_max = 192 << 10;  // of the columns that are taken through all weights together: they stay in the cache
 constexpr int chunks_per_worker = 4;
 
-constexpr size_t round_up(size_t bytes) { return (bytes + 63) / 64 * 64; }
-
-// -- activations
-
-// A block of a column is whole numbers, each times `scale`. The sums are of what they stand for: of the first and the last sixteen, of all.
-struct BlockScale {
-  float scale;
-  float halves[2];
-  float sum;
+// Each format with the way in which it is multiplied.
+template <typename FormatOf, template <typename> typename ProductOf>
+struct Packed {
+  using Format = FormatOf;
+  using Product = ProductOf<FormatOf>;
 };
 
-struct Quantized {
-  int8_t* values;      // [column][size]
-  BlockScale* scales;  // [column][size / weight_block]
-  std::atomic<int>* next_chunk;
-  int blocks;
-
-  Quantized(const Multiplication& task, void* work) : blocks(task.size / weight_block) {
-    char* at = static_cast<char*>(work);
-    next_chunk = reinterpret_cast<std::atomic<int>*>(at);
-    at += round_up(sizeof(*next_chunk));
-    values = reinterpret_cast<int8_t*>(at);
-    at += round_up(static_cast<size_t>(task.columns) * static_cast<size_t>(task.size));
-    scales = reinterpret_cast<BlockScale*>(at);
+// `V` vectors of rows from `vector`, `N` columns at a time and then fewer. They stay in the nearest cache until all columns have been
+// there.
+template <int V, int N, typename Product>
+void multiply_columns(const Product& product, int vector, int column, int end) {
+  constexpr int P = std::min(V, Product::vectors_together(N));
+  for (; column + N <= end; column += N) {
+    for (int i = 0; i < V; i += P) product.template multiply<P, N>(vector + i, column);
   }
-};
-
-void quantize_block(const float* from, int8_t* values, BlockScale& scale) {
-  constexpr int parts = weight_block / lanes;
-  Floats value[parts];
-  Floats largest_of = zeros();
-  for (int i = 0; i < parts; ++i) {
-    value[i] = load(from + i * lanes);
-    largest_of = larger(largest_of, larger(value[i], -value[i]));
-  }
-  const float step = largest(largest_of) / 127;
-  const float factor = step > 0 ? 1 / step : 0;
-  constexpr float rounding = 12582912.0f;  // leaves the nearest whole number in the low bits
-  Ints totals[2]{};
-  for (int i = 0; i < parts; ++i) {
-    const Ints whole = reinterpret_cast<Ints>(value[i] * factor + rounding) - 0x4b400000;
-    totals[i * 2 / parts] += whole;
-    typedef int8_t Narrow __attribute__((vector_size(lanes)));
-    const Narrow narrow = __builtin_convertvector(whole, Narrow);
-    std::memcpy(values + i * lanes, &narrow, sizeof(narrow));
-  }
-  const float first = step * sum(__builtin_convertvector(totals[0], Floats)), last = step * sum(__builtin_convertvector(totals[1], Floats));
-  scale = {step, {first, last}, first + last};
-}
-
-void quantize(const Multiplication& task, const Quantized& to, const Worker& worker) {
-  const int total = task.columns * to.blocks;
-  const int begin = static_cast<int>(static_cast<int64_t>(total) * worker.index / worker.count);
-  const int end = static_cast<int>(static_cast<int64_t>(total) * (worker.index + 1) / worker.count);
-  for (int i = begin; i < end; ++i) {
-    const int column = i / to.blocks, block = i % to.blocks;
-    quantize_block(task.column(column) + block * weight_block, to.values + static_cast<size_t>(i) * weight_block, to.scales[i]);
-  }
-}
-
-// -- weights
-
-template <typename Format, int i, int N>
-REALM_INLINE void add_values(const char* weights, const int8_t* const (&values)[N], typename Format::Sum (&first)[N],
-                             typename Format::Sum (&last)[N]) {
-  const auto [low, high] = Format::template values<i>(weights);
-#pragma GCC unroll 8
-  for (int c = 0; c < N; ++c) {
-    first[c].add(low, spread_four(values[c] + i * 4));
-    (Format::two_scales ? last : first)[c].add(high, spread_four(values[c] + 16 + i * 4));
-  }
-}
-
-template <typename Format, int N>
-REALM_INLINE void add_block(const char* weights, const int8_t* const (&values)[N], const BlockScale* const (&scales)[N],
-                            Floats (&sums)[N]) {
-  typename Format::Sum first[N], last[N];
-  add_values<Format, 0, N>(weights, values, first, last);
-  add_values<Format, 1, N>(weights, values, first, last);
-  add_values<Format, 2, N>(weights, values, first, last);
-  add_values<Format, 3, N>(weights, values, first, last);
-  const Meaning meaning = Format::meaning(weights);
-#pragma GCC unroll 8
-  for (int c = 0; c < N; ++c) {
-    const BlockScale& of = *scales[c];
-    const Floats found = __builtin_convertvector(first[c].total(), Floats);
-    if constexpr (Format::two_scales) {
-      const Floats second = __builtin_convertvector(last[c].total(), Floats);
-      sums[c] += (found * meaning.scale[0] + second * meaning.scale[1]) * of.scale;
-      sums[c] += meaning.minimum[0] * of.halves[0] + meaning.minimum[1] * of.halves[1];
-    } else {
-      sums[c] += found * (meaning.scale[0] * of.scale);
-      if constexpr (Format::needs_minimum) sums[c] += meaning.minimum[0] * of.sum;
-    }
-  }
-}
-
-template <typename Format, int N>
-void multiply_panel(const Multiplication& task, const Quantized& activations, const char* weights, int row, int column) {
-  const int8_t* values[N];
-  const BlockScale* scales[N];
-  for (int c = 0; c < N; ++c) {
-    values[c] = activations.values + static_cast<size_t>(column + c) * static_cast<size_t>(task.size);
-    scales[c] = activations.scales + static_cast<size_t>(column + c) * static_cast<size_t>(activations.blocks);
-  }
-  Floats sums[N] = {};
-  for (int block = 0; block < activations.blocks; ++block) {
-    add_block<Format, N>(weights, values, scales, sums);
-    weights += Format::block_bytes;
-    for (int c = 0; c < N; ++c) {
-      values[c] += weight_block;
-      ++scales[c];
-    }
-  }
-  for (int c = 0; c < N; ++c) {
-    store(reinterpret_cast<float*>(reinterpret_cast<char*>(task.out) + static_cast<size_t>(column + c) * task.out_step) + row, sums[c]);
-  }
-}
-
-template <typename Format, int N>
-void multiply_columns(const Multiplication& task, const Quantized& activations, const char* weights, int row, int column, int end) {
-  for (; column + N <= end; column += N) multiply_panel<Format, N>(task, activations, weights, row, column);
   if constexpr (N > 1) {
-    if (column < end) multiply_columns<Format, N / 2>(task, activations, weights, row, column, end);
+    if (column < end) multiply_columns<V, N / 2>(product, vector, column, end);
   }
 }
 
-template <typename Format>
-void multiply_all(const Multiplication& task, const Quantized& activations, const Worker& worker) {
-  const int panels = task.rows / lanes;
+template <int V, typename Product>
+void multiply_vectors(const Product& product, int vector, int vectors_end, int column, int end) {
+  for (; vector < vectors_end; vector += V) multiply_columns<V, Product::columns_together>(product, vector, column, end);
+}
+
+template <typename Format, typename Product>
+void multiply_all(const Multiplication& task, const Product& product, std::atomic<int>& next_chunk, const Worker& worker) {
+  constexpr int columns_together = Product::columns_together, panel = Format::panel_rows / lanes;
+  const int panels = task.rows / Format::panel_rows;
   const int chunk = std::max(1, panels / (worker.count * chunks_per_worker));
-  const int together = std::max(
-      columns_together, static_cast<int>(activations_bytes_max / static_cast<size_t>(task.size)) / columns_together * columns_together);
-  const size_t panel_bytes = static_cast<size_t>(activations.blocks) * Format::block_bytes;
+  const int columns_in_cache = static_cast<int>(activations_bytes_max / Product::column_bytes(task.size));
+  const int together = std::max(columns_together, columns_in_cache / columns_together * columns_together);
   const int chunks = (panels + chunk - 1) / chunk;
-  for (int i = activations.next_chunk->fetch_add(1); i < chunks; i = activations.next_chunk->fetch_add(1)) {
+  for (int i = next_chunk.fetch_add(1); i < chunks; i = next_chunk.fetch_add(1)) {
+    const int end = std::min((i + 1) * chunk, panels) * panel;
     for (int column = 0; column < task.columns; column += together) {
-      const int end = std::min(column + together, task.columns);
-      for (int panel = i * chunk; panel < std::min((i + 1) * chunk, panels); ++panel) {
-        multiply_columns<Format, columns_together>(task, activations, task.weights + static_cast<size_t>(panel) * panel_bytes,
-                                                   panel * lanes, column, end);
+      const int columns_end = std::min(column + together, task.columns);
+      const int begin = i * chunk * panel;
+      if (columns_end - column < columns_together) {
+        multiply_vectors<panel>(product, begin, end, column, columns_end);
+      } else {
+        multiply_vectors<Product::vectors_together(columns_together)>(product, begin, end, column, columns_end);
       }
     }
   }
@@ -163,9 +63,9 @@ template <typename Format>
 void pack_all(int rows, int size, const char* from, char* to) {
   constexpr int blocks_of_source = Format::source_values / weight_block;
   const size_t row_bytes = static_cast<size_t>(size / Format::source_values) * Format::source_bytes;
-  for (int row = 0; row < rows; row += lanes) {
+  for (int row = 0; row < rows; row += Format::panel_rows) {
     for (int block = 0; block < size / weight_block; ++block) {
-      for (int i = 0; i < lanes; ++i) {
+      for (int i = 0; i < Format::panel_rows; ++i) {
         const char* source =
             from + static_cast<size_t>(row + i) * row_bytes + static_cast<size_t>(block / blocks_of_source) * Format::source_bytes;
         Format::pack(source, block % blocks_of_source, i, to);
@@ -180,19 +80,21 @@ template <typename F>
 auto with_format(WeightType type, F f) {
   switch (type) {
     case WeightType::q4_0:
-      return f(Q4_0());
+      return f(Packed<Q4_0, IntegerProduct>());
     case WeightType::q4_1:
-      return f(Q4_1());
+      return f(Packed<Q4_1, IntegerProduct>());
     case WeightType::q5_0:
-      return f(Q5_0());
+      return f(Packed<Q5_0, IntegerProduct>());
     case WeightType::q5_1:
-      return f(Q5_1());
+      return f(Packed<Q5_1, IntegerProduct>());
     case WeightType::q8_0:
-      return f(Q8_0());
+      return f(Packed<Q8_0, IntegerProduct>());
     case WeightType::q5_k:
-      return f(Q5_K());
+      return f(Packed<Q5_K, IntegerProduct>());
     case WeightType::q6_k:
-      return f(Q6_K());
+      return f(Packed<Q6_K, IntegerProduct>());
+    case WeightType::f16:
+      return f(Packed<F16, FloatProduct>());
   }
   __builtin_unreachable();
 }
@@ -200,27 +102,32 @@ auto with_format(WeightType type, F f) {
 }  // namespace
 
 size_t packed_bytes(WeightType type, int64_t rows, int64_t size) {
-  return with_format(type, [&](auto format) -> size_t {
-    if (rows % lanes != 0 || size % decltype(format)::source_values != 0) return 0;
-    return static_cast<size_t>(rows / lanes) * static_cast<size_t>(size / weight_block) * decltype(format)::block_bytes;
+  return with_format(type, [&](auto packed) -> size_t {
+    using Format = typename decltype(packed)::Format;
+    if (rows % Format::panel_rows != 0 || size % Format::source_values != 0) return 0;
+    return static_cast<size_t>(rows / Format::panel_rows) * static_cast<size_t>(size / weight_block) * Format::block_bytes;
   });
 }
 
 void pack_weights(WeightType type, int rows, int size, const char* from, char* to) {
-  with_format(type, [&](auto format) { pack_all<decltype(format)>(rows, size, from, to); });
+  with_format(type, [&](auto packed) { pack_all<typename decltype(packed)::Format>(rows, size, from, to); });
 }
 
 size_t multiply_work_bytes(const Multiplication& task) {
-  const auto columns = static_cast<size_t>(task.columns), size = static_cast<size_t>(task.size);
-  return round_up(sizeof(std::atomic<int>)) + round_up(columns * size) + round_up(columns * size / weight_block * sizeof(BlockScale));
+  return round_up(sizeof(std::atomic<int>)) +
+         with_format(task.type, [&](auto packed) { return decltype(packed)::Product::work_bytes(task); });
 }
 
 void multiply(const Multiplication& task, const Worker& worker, void* work) {
-  const Quantized activations(task, work);
-  if (worker.index == 0) activations.next_chunk->store(0, std::memory_order_relaxed);
-  quantize(task, activations, worker);
-  worker.wait();
-  with_format(task.type, [&](auto format) { multiply_all<decltype(format)>(task, activations, worker); });
+  auto& next_chunk = *static_cast<std::atomic<int>*>(work);
+  if (worker.index == 0) next_chunk.store(0, std::memory_order_relaxed);
+  with_format(task.type, [&](auto packed) {
+    using Form = decltype(packed);
+    const typename Form::Product product(task, static_cast<char*>(work) + round_up(sizeof(next_chunk)));
+    product.prepare(worker);
+    worker.wait();
+    multiply_all<typename Form::Format>(task, product, next_chunk, worker);
+  });
 }
 
 }  // namespace realm::kernels

@@ -14,10 +14,11 @@ namespace {
 constexpr int vector_bytes = lanes * 4;
 constexpr int halves_bytes = lanes * 2;
 
-// What the values of a row stand for: scale * value + minimum. The scale may differ between the first and the last sixteen.
+// What the values of a row stand for: scale * (value - offset) + minimum, of which a format has an offset, the same for all, or a minimum.
+// The scale may differ between the first and the last sixteen.
 struct Meaning {
   Floats scale[2];
-  Floats minimum[2];
+  Floats minimum;
 };
 
 // Four bits of each value: 0 to 15 of the block in the low halves, 16 to 31 in the high ones.
@@ -46,13 +47,15 @@ REALM_INLINE Bytes fifth_bit(Bytes bits) {
 template <bool has_minimum, bool has_fifth>
 struct Plain {
   static constexpr int source_values = 32;
+  static constexpr int panel_rows = lanes;
   static constexpr size_t source_bytes = 2 + (has_minimum ? 2 : 0) + (has_fifth ? 4 : 0) + 16;
   static constexpr int halves = has_minimum ? 2 : 1;
   static constexpr int bits_at = halves * halves_bytes;
   static constexpr int nibbles_at = bits_at + (has_fifth ? vector_bytes : 0);
   static constexpr size_t block_bytes = nibbles_at + 4 * vector_bytes;
   static constexpr bool two_scales = false;
-  static constexpr bool needs_minimum = true;
+  static constexpr bool needs_minimum = has_minimum;
+  static constexpr int offset = has_minimum ? 0 : has_fifth ? 16 : 8;
   using Sum = ProductSum<has_fifth ? 31 : 15>;
 
   static void pack(const char* source, int, int row, char* to) {
@@ -83,8 +86,8 @@ struct Plain {
 
   REALM_INLINE Meaning meaning(const char* block) {
     const Floats scale = load_halves(block);
-    if constexpr (has_minimum) return {{scale, scale}, {load_halves(block + halves_bytes), zeros()}};
-    return {{scale, scale}, {scale * (has_fifth ? -16.0f : -8.0f), zeros()}};
+    if constexpr (has_minimum) return {{scale, scale}, load_halves(block + halves_bytes)};
+    return {{scale, scale}, zeros()};
   }
 };
 
@@ -95,16 +98,18 @@ using Q5_1 = Plain<true, true>;
 
 struct Q8_0 {
   static constexpr int source_values = 32;
+  static constexpr int panel_rows = lanes;
   static constexpr size_t source_bytes = 34;
   static constexpr size_t block_bytes = halves_bytes + 8 * vector_bytes;
   static constexpr bool two_scales = false;
   static constexpr bool needs_minimum = false;
   using Sum = SignedProductSum;
+  static constexpr int offset = Sum::offset;
 
   static void pack(const char* source, int, int row, char* to) {
     std::memcpy(to + row * 2, source, 2);
     for (int i = 0; i < weight_block; ++i) {
-      to[halves_bytes + (i / 4 * lanes + row) * 4 + i % 4] = source[2 + i];
+      to[halves_bytes + (i / 4 * lanes + row) * 4 + i % 4] = static_cast<char>(source[2 + i] + offset);
     }
   }
 
@@ -115,20 +120,22 @@ struct Q8_0 {
 
   REALM_INLINE Meaning meaning(const char* block) {
     const Floats scale = load_halves(block);
-    return {{scale, scale}, {zeros(), zeros()}};
+    return {{scale, scale}, zeros()};
   }
 };
 
 // ggml's Q6_K: blocks of 256 with one half, and a whole number for each sixteen values that multiplies it.
 struct Q6_K {
   static constexpr int source_values = 256;
+  static constexpr int panel_rows = lanes;
   static constexpr size_t source_bytes = 210;
   static constexpr int numbers_at = halves_bytes;
   static constexpr int bits_at = numbers_at + 2 * lanes;
   static constexpr int nibbles_at = bits_at + 2 * vector_bytes;
   static constexpr size_t block_bytes = nibbles_at + 4 * vector_bytes;
   static constexpr bool two_scales = true;
-  static constexpr bool needs_minimum = true;
+  static constexpr bool needs_minimum = false;
+  static constexpr int offset = 32;
   using Sum = ProductSum<63>;
 
   static void pack(const char* source, int block, int row, char* to) {
@@ -166,14 +173,14 @@ struct Q6_K {
 
   REALM_INLINE Meaning meaning(const char* block) {
     const Floats scale = load_halves(block);
-    const Floats first = scale * load_bytes(block + numbers_at), second = scale * load_bytes(block + numbers_at + lanes);
-    return {{first, second}, {first * -32.0f, second * -32.0f}};
+    return {{scale * load_bytes(block + numbers_at), scale * load_bytes(block + numbers_at + lanes)}, zeros()};
   }
 };
 
 // ggml's Q5_K: blocks of 256 with two halves, and whole numbers for each 32 values that multiply them.
 struct Q5_K {
   static constexpr int source_values = 256;
+  static constexpr int panel_rows = lanes;
   static constexpr size_t source_bytes = 176;
   static constexpr int numbers_at = 2 * halves_bytes;
   static constexpr int bits_at = numbers_at + 2 * lanes;
@@ -181,6 +188,7 @@ struct Q5_K {
   static constexpr size_t block_bytes = nibbles_at + 4 * vector_bytes;
   static constexpr bool two_scales = false;
   static constexpr bool needs_minimum = true;
+  static constexpr int offset = 0;
   using Sum = ProductSum<31>;
 
   static void pack(const char* source, int block, int row, char* to) {
@@ -210,7 +218,7 @@ struct Q5_K {
 
   REALM_INLINE Meaning meaning(const char* block) {
     const Floats scale = load_halves(block) * load_bytes(block + numbers_at);
-    return {{scale, scale}, {-load_halves(block + halves_bytes) * load_bytes(block + numbers_at + lanes), zeros()}};
+    return {{scale, scale}, -load_halves(block + halves_bytes) * load_bytes(block + numbers_at + lanes)};
   }
 };
 
