@@ -2,6 +2,7 @@
 #include <llama.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <fstream>
 #include <iterator>
@@ -148,9 +149,12 @@ Row look_at(const float* logits, uint32_t vocabulary, int32_t next) {
   return {std::log(total) - static_cast<double>(logits[next] - *top), static_cast<int32_t>(top - logits)};
 }
 
-// Every token of a text, from windows that begin with nothing, as slices of unlike sizes so that each way through the kernels is gone.
-std::vector<Row> read(Side& side, const std::vector<int32_t>& text) {
-  constexpr uint32_t slices[] = {1, 2, 5, 16, 40, 120, 328};
+// Slices of unlike sizes, so that each way through the kernels is gone; and others.
+constexpr std::array<uint32_t, 7> some_slices{1, 2, 5, 16, 40, 120, 328};
+constexpr std::array<uint32_t, 7> other_slices{7, 64, 9, 100, 32, 200, 100};
+
+// Every token of a text, from windows that begin with nothing.
+std::vector<Row> read(Side& side, const std::vector<int32_t>& text, const std::array<uint32_t, 7>& slices) {
   std::vector<Row> rows;
   for (size_t window = 0; window + prompt_tokens < text.size(); window += prompt_tokens) {
     side.clear();
@@ -173,6 +177,12 @@ double perplexity(const std::vector<Row>& rows) {
   double sum = 0;
   for (const Row& row : rows) sum += row.surprise;
   return std::exp(sum / static_cast<double>(rows.size()));
+}
+
+double equal_share(const std::vector<Row>& one, const std::vector<Row>& other) {
+  size_t same = 0;
+  for (size_t i = 0; i < one.size(); ++i) same += one[i].top == other[i].top;
+  return static_cast<double>(same) / static_cast<double>(one.size());
 }
 
 }  // namespace
@@ -201,15 +211,15 @@ boost::json::object kernel_numerics(const Setup& setup) {
   }
   auto tokens = own.model().tokenize(text, {.add_special = true}).value();
   if (setup.quick) tokens.resize(std::min<size_t>(tokens.size(), 4 * prompt_tokens + 1));
-  const auto ours = read(own, tokens), theirs = read(ggml, tokens);
-  size_t same = 0;
-  for (size_t i = 0; i < ours.size(); ++i) same += ours[i].top == theirs[i].top;
+  const auto ours = read(own, tokens, some_slices), theirs = read(ggml, tokens, some_slices);
+  const auto theirs_again = read(ggml, tokens, other_slices);
   engine::choose_kernels(KernelChoice::own);
   return {{"tokens", ours.size()},
           {"own_perplexity", perplexity(ours)},
           {"ggml_perplexity", perplexity(theirs)},
           {"perplexity_ratio_less_one", perplexity(ours) / perplexity(theirs) - 1},
-          {"equal_top_token_share", static_cast<double>(same) / static_cast<double>(ours.size())}};
+          {"equal_top_token_share", equal_share(ours, theirs)},
+          {"ggml_against_itself", equal_share(theirs, theirs_again)}};
 }
 
 }  // namespace realm::bench

@@ -152,6 +152,11 @@ void install() {
 
 void use(bool own) { enabled = own && chosen_set().kernels != nullptr; }
 
+std::optional<size_t> packed_offset(const ggml_tensor* weights, int64_t row) {
+  if (!is_packed(weights) || row % packed_rows_step != 0) return {};
+  return row == 0 ? 0 : chosen_set().kernels->packed_bytes(*weight_type_of(weights), row, weights->ne[0]);
+}
+
 std::string_view in_use() { return enabled ? chosen_set().name : std::string_view(); }
 
 }  // namespace realm::kernels
