@@ -140,13 +140,20 @@ boost::json::object compare(const Setup& setup, const char* work, Side& own, Sid
 struct Row {
   double surprise;  // of the token that came next, in nats
   int32_t top;
+  std::vector<float> logprobs;  // kept of some rows only
 };
 
-Row look_at(const float* logits, uint32_t vocabulary, int32_t next) {
+constexpr size_t kept_rows_max = prompt_tokens;
+
+Row look_at(const float* logits, uint32_t vocabulary, int32_t next, bool keep) {
   const float* top = std::max_element(logits, logits + vocabulary);
   double total = 0;
   for (uint32_t i = 0; i < vocabulary; ++i) total += std::exp(static_cast<double>(logits[i] - *top));
-  return {std::log(total) - static_cast<double>(logits[next] - *top), static_cast<int32_t>(top - logits)};
+  Row row{std::log(total) - static_cast<double>(logits[next] - *top), static_cast<int32_t>(top - logits), {}};
+  if (!keep) return row;
+  row.logprobs.assign(logits, logits + vocabulary);
+  for (float& logprob : row.logprobs) logprob -= *top + static_cast<float>(std::log(total));
+  return row;
 }
 
 // Slices of unlike sizes, so that each way through the kernels is gone; and others.
@@ -164,8 +171,9 @@ std::vector<Row> read(Side& side, const std::vector<int32_t>& text, const std::a
       for (uint32_t i = 0; i < slice; ++i) tokens.push_back({text[window + position + i], position + i, 0, true});
       side.decode(tokens);
       for (uint32_t i = 0; i < slice; ++i) {
+        const float* logits = side.logits(static_cast<int32_t>(i));
         rows.push_back(
-            look_at(side.logits(static_cast<int32_t>(i)), side.model().info().vocabulary_tokens, text[window + position + i + 1]));
+            look_at(logits, side.model().info().vocabulary_tokens, text[window + position + i + 1], rows.size() < kept_rows_max));
       }
       position += slice;
     }
@@ -183,6 +191,19 @@ double equal_share(const std::vector<Row>& one, const std::vector<Row>& other) {
   size_t same = 0;
   for (size_t i = 0; i < one.size(); ++i) same += one[i].top == other[i].top;
   return static_cast<double>(same) / static_cast<double>(one.size());
+}
+
+// Of the rows that were kept, the mean in nats.
+double divergence(const std::vector<Row>& one, const std::vector<Row>& other) {
+  double sum = 0;
+  const size_t count = std::min(one.size(), kept_rows_max);
+  for (size_t i = 0; i < count; ++i) {
+    for (size_t k = 0; k < one[i].logprobs.size(); ++k) {
+      const double logprob = one[i].logprobs[k];
+      sum += std::exp(logprob) * (logprob - static_cast<double>(other[i].logprobs[k]));
+    }
+  }
+  return sum / static_cast<double>(count);
 }
 
 }  // namespace
@@ -219,7 +240,9 @@ boost::json::object kernel_numerics(const Setup& setup) {
           {"ggml_perplexity", perplexity(theirs)},
           {"perplexity_ratio_less_one", perplexity(ours) / perplexity(theirs) - 1},
           {"equal_top_token_share", equal_share(ours, theirs)},
-          {"ggml_against_itself", equal_share(theirs, theirs_again)}};
+          {"kl", divergence(theirs, ours)},
+          {"ggml_itself_equal_top_token_share", equal_share(theirs, theirs_again)},
+          {"ggml_itself_kl", divergence(theirs, theirs_again)}};
 }
 
 }  // namespace realm::bench

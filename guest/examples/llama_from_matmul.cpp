@@ -9,9 +9,9 @@
 // the largest such distance. Both sides round activations to 8 bits, and a last bit that differs before that is a step afterwards.
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "realm_json.hpp"
+#include "realm_simd.hpp"
 #include "realm_tensor.hpp"
 
 REALM_EXPORT("realm_abi_v1") void REALM_ABI_MARKER() {}
@@ -19,30 +19,11 @@ REALM_EXPORT("realm_abi_v1") void REALM_ABI_MARKER() {}
 namespace {
 
 using Values = std::vector<float>;
-typedef float Lanes __attribute__((vector_size(16)));
+using realm::Lanes;
 
 constexpr uint32_t slice_tokens_max = 32;  // of a prompt, computed together
 constexpr uint32_t compared_tokens_max = 256;
 constexpr float tie = 0.25f;
-
-Lanes load(const float* from) {
-  Lanes lanes;
-  std::memcpy(&lanes, from, sizeof lanes);
-  return lanes;
-}
-
-float dot(const float* a, const float* b, uint32_t count) {
-  Lanes even = {}, odd = {};
-  uint32_t i = 0;
-  for (; i + 8 <= count; i += 8) {
-    even += load(a + i) * load(b + i);
-    odd += load(a + i + 4) * load(b + i + 4);
-  }
-  even += odd;
-  float sum = (even[0] + even[1]) + (even[2] + even[3]);
-  for (; i < count; ++i) sum += a[i] * b[i];
-  return sum;
-}
 
 // The likeliest token of a row of logits.
 int32_t top_of(const float* logits, uint32_t count) { return static_cast<int32_t>(std::max_element(logits, logits + count) - logits); }
@@ -69,7 +50,8 @@ class Llama {
     kv_heads_ = static_cast<uint32_t>(number("attention.head_count_kv", heads_));
     head_size_ = width_ / std::max(heads_, 1u);
     epsilon_ = number("attention.layer_norm_rms_epsilon", 1e-5f);
-    if (heads_ == 0 || kv_heads_ == 0 || heads_ % kv_heads_ != 0) realm::fail(REALM_FAIL_BAD_REQUEST, "model: heads that do not fit");
+    if (heads_ == 0 || kv_heads_ == 0 || heads_ % kv_heads_ != 0 || width_ % (4 * heads_) != 0)
+      realm::fail(REALM_FAIL_BAD_REQUEST, "model: heads that do not fit");
     rotation_ = std::pow(number("rope.freq_base", 10'000), -2.0f / static_cast<float>(head_size_));
     norm_ = vector_of("output_norm");
     for (uint32_t i = 0; i < static_cast<uint32_t>(number("block_count", 0)); ++i) {
@@ -91,7 +73,10 @@ class Llama {
       const Values inner = normed(stream, layer.gate_norm);
       Values gate = layer.gate.times(inner);
       const Values up = layer.up.times(inner);
-      for (size_t i = 0; i < gate.size(); ++i) gate[i] *= up[i] / (1 + std::exp(-gate[i]));
+      for (size_t i = 0; i < gate.size(); i += 4) {
+        const Lanes value = realm::load(&gate[i]);
+        realm::store(&gate[i], value * realm::load(&up[i]) / (1.0f + realm::exponential(-value)));
+      }
       add(stream, layer.down.times(gate));
     }
     length_ += count;
@@ -121,7 +106,7 @@ class Llama {
   Values normed(const Values& rows, const Values& weights) const {
     Values out(rows.size());
     for (size_t at = 0; at < rows.size(); at += width_) {
-      const float scale = 1 / std::sqrt(dot(&rows[at], &rows[at], width_) / static_cast<float>(width_) + epsilon_);
+      const float scale = 1 / std::sqrt(realm::dot(&rows[at], &rows[at], width_) / static_cast<float>(width_) + epsilon_);
       for (uint32_t i = 0; i < width_; ++i) out[at + i] = rows[at + i] * scale * weights[i];
     }
     return out;
@@ -149,17 +134,23 @@ class Llama {
     rotate(keys, kv_size);
     for (const float key : keys) layer.keys.push_back(half(key));
     for (const float value : values) layer.values.push_back(half(value));
+    const float scale = 1 / std::sqrt(static_cast<float>(head_size_));
     Values out(queries.size()), scores;
     for (size_t at = 0; at < queries.size(); at += head_size_) {
       const uint32_t position = length_ + static_cast<uint32_t>(at / width_);
       const size_t kv_head = (at % width_) / head_size_ * kv_heads_ / heads_ * head_size_;
-      scores.resize(position + 1);
-      float largest = -INFINITY, sum = 0;
+      scores.assign(position / 4 * 4 + 4, -INFINITY);  // whole vectors
       for (uint32_t i = 0; i <= position; ++i) {
-        scores[i] = dot(&queries[at], &layer.keys[size_t{i} * kv_size + kv_head], head_size_) / std::sqrt(static_cast<float>(head_size_));
-        largest = std::max(largest, scores[i]);
+        scores[i] = realm::dot(&queries[at], &layer.keys[size_t{i} * kv_size + kv_head], head_size_) * scale;
       }
-      for (float& score : scores) sum += score = std::exp(score - largest);
+      const float largest = *std::max_element(scores.begin(), scores.end());
+      Lanes sums = {};
+      for (size_t i = 0; i < scores.size(); i += 4) {
+        const Lanes shares = realm::exponential(realm::load(&scores[i]) - largest);
+        realm::store(&scores[i], shares);
+        sums += shares;
+      }
+      const float sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
       for (uint32_t i = 0; i <= position; ++i) {
         const float share = scores[i] / sum;
         const float* value = &layer.values[size_t{i} * kv_size + kv_head];

