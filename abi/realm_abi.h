@@ -1,7 +1,8 @@
-/* The program ABI, version 1: every function that a Realm program may import from module "realm".
+/* The program ABI, version 1: every function that a Realm program may import, from module "realm" and, for those that compute with a
+ * model's weights themselves, from module "env".
  *
- * This table is the one source of truth. The host registers its functions from it, the guest headers declare them from it, and
- * the hostile-argument test walks it, so a function cannot be added in one place only. docs/programs.md explains it to somebody
+ * These tables are the one source of truth. The host registers its functions from them, the guest headers declare them from them, and
+ * the hostile-argument test walks them, so a function cannot be added in one place only. docs/programs.md explains it to somebody
  * who writes a program.
  *
  * Conventions
@@ -158,6 +159,22 @@ typedef struct realm_sequence_stats {
   uint64_t decode_ns;  /* first new token to the last */
 } realm_sequence_stats_t;
 
+/* What the weights of a model are. */
+typedef struct realm_weights_stats {
+  uint64_t bytes;
+  uint64_t parameters;
+  uint32_t tensors;
+  uint32_t layers;
+} realm_weights_stats_t;
+
+typedef struct realm_tensor_info {
+  uint64_t bytes;
+  uint32_t columns;  /* values of a row, which lie side by side */
+  uint32_t rows;     /* of all further dimensions together */
+  uint32_t readable; /* 1: memory64_read takes it */
+  uint32_t products; /* 1: candle_matmul_tensor takes it */
+} realm_tensor_info_t;
+
 /* X(name, waits, result, parameters). `waits` is IMMEDIATE or MAY_SUSPEND. */
 #define REALM_ABI_FUNCTIONS(X)                                                                                                      \
   /* -- the request ------------------------------------------------------------------------------------------------------- */      \
@@ -274,17 +291,51 @@ typedef struct realm_sequence_stats {
   /* The whole row of raw logits there; returns how many it has. */                                                                 \
   X(seq_logits, IMMEDIATE, int32_t, (int32_t sequence, uint32_t position, float* logits, uint32_t capacity))
 
+/* Module "env": the tensor level. The names are those that programs know from elsewhere; "memory64" is the store of models, "candle"
+ * computes. Every one but the first is REALM_LIMIT when the program's manifest does not name `tensors`. Products take at most
+ * 2^34 multiplications, no count above 2^20, and count as CPU time of the program; of each the output must not overlap the inputs. */
+#define REALM_ENV_FUNCTIONS(X)                                                                                                         \
+  /* 1 when this program may use the functions below, else 0. */                                                                       \
+  X(memory64_is_enabled, IMMEDIATE, int32_t, (void))                                                                                   \
+  X(memory64_stats, IMMEDIATE, int32_t, (int32_t model, realm_weights_stats_t * stats))                                                \
+  /* A value of the model file's metadata, such as that of "llama.attention.head_count", as text; returns its length. */               \
+  X(memory64_metadata, IMMEDIATE, int32_t, (int32_t model, const uint8_t* key, uint32_t key_count, uint8_t* value, uint32_t capacity)) \
+  /* Says that a layer's weights will be used, so that they are read from the disk if need be; returns how many tensors it has. */     \
+  X(memory64_load_layer, IMMEDIATE, int32_t, (int32_t model, uint32_t layer))                                                          \
+  /* A handle of the tensor that has a name in the model file, such as "blk.0.attn_q.weight". */                                       \
+  X(memory64_tensor, IMMEDIATE, int32_t, (int32_t model, const uint8_t* name, uint32_t count))                                         \
+  X(memory64_tensor_info, IMMEDIATE, int32_t, (int32_t tensor, realm_tensor_info_t * info))                                            \
+  /* The name of the type of its values, such as "q4_1"; returns its length. */                                                        \
+  X(memory64_tensor_type, IMMEDIATE, int32_t, (int32_t tensor, uint8_t * destination, uint32_t capacity))                              \
+  X(memory64_tensor_close, IMMEDIATE, int32_t, (int32_t tensor))                                                                       \
+  /* Whole rows from `row` on, as floats: `count` is a multiple of its columns, at most 2^20. Returns how many values were written. */ \
+  X(memory64_read, IMMEDIATE, int32_t, (int32_t tensor, uint32_t row, float* values, uint32_t count))                                  \
+  /* out[m][n] = a[m][k] times b[k][n]. The counts are m * k, k * n and m * n. */                                                      \
+  X(candle_matmul, MAY_SUSPEND, int32_t,                                                                                               \
+    (const float* a, uint32_t a_count, const float* b, uint32_t b_count, float* out, uint32_t out_count, uint32_t m, uint32_t k,       \
+     uint32_t n))                                                                                                                      \
+  /* The same with b[n][k]: out[i][j] is the product of row i of a and row j of b. */                                                  \
+  X(candle_matmul_transposed, MAY_SUSPEND, int32_t,                                                                                    \
+    (const float* a, uint32_t a_count, const float* b, uint32_t b_count, float* out, uint32_t out_count, uint32_t m, uint32_t k,       \
+     uint32_t n))                                                                                                                      \
+  /* out[i][j] is the product of row i of x, which has `rows` of them, and row j of the tensor, which stays in the host. */            \
+  X(candle_matmul_tensor, MAY_SUSPEND, int32_t,                                                                                        \
+    (int32_t tensor, const float* x, uint32_t x_count, float* out, uint32_t out_count, uint32_t rows))
+
 #ifdef __wasm__
 #define REALM_ABI_DECLARE(name, waits, result, parameters) \
   __attribute__((import_module("realm"), import_name(#name))) result realm_##name parameters;
+#define REALM_ENV_DECLARE(name, waits, result, parameters) __attribute__((import_module("env"), import_name(#name))) result name parameters;
 #ifdef __cplusplus
 extern "C" {
 #endif
 REALM_ABI_FUNCTIONS(REALM_ABI_DECLARE)
+REALM_ENV_FUNCTIONS(REALM_ENV_DECLARE)
 #ifdef __cplusplus
 }
 #endif
 #undef REALM_ABI_DECLARE
+#undef REALM_ENV_DECLARE
 #endif
 
 #endif

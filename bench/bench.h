@@ -55,6 +55,7 @@ boost::json::object start_latency(const Setup& setup);            // start.cpp
 boost::json::object guest_cpu(const Setup& setup);                // start.cpp
 boost::json::object host_call_cost(const Setup& setup);           // start.cpp
 boost::json::object program_cost(const Setup& setup);             // program_cost.cpp
+boost::json::object llama_from_matmul(const Setup& setup);        // llama_from_matmul.cpp
 boost::json::object memory_per_realm(const Setup& setup);         // memory.cpp
 boost::json::object no_mixing(const Setup& setup);                // mixing.cpp
 boost::json::object own_kernels(const Setup& setup);              // kernels.cpp

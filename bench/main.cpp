@@ -24,13 +24,19 @@ int main(int argc, char** argv) {
     else
       wanted.emplace_back(argv[i]);
   }
-  const std::pair<const char*, boost::json::object (*)(const Setup&)> benchmarks[] = {
-      {"greedy_equality", greedy_equality},   {"guest_against_bare_loop", guest_against_bare_loop},
-      {"start_latency", start_latency},       {"guest_cpu", guest_cpu},
-      {"host_call_cost", host_call_cost},     {"program_cost", program_cost},
-      {"memory_per_realm", memory_per_realm}, {"no_mixing", no_mixing},
-      {"own_kernels", own_kernels},           {"kernel_numerics", kernel_numerics},
-      {"kernels_by_type", kernels_by_type},   {"multiplication_peak", multiplication_peak}};
+  const std::pair<const char*, boost::json::object (*)(const Setup&)> benchmarks[] = {{"greedy_equality", greedy_equality},
+                                                                                      {"guest_against_bare_loop", guest_against_bare_loop},
+                                                                                      {"start_latency", start_latency},
+                                                                                      {"guest_cpu", guest_cpu},
+                                                                                      {"host_call_cost", host_call_cost},
+                                                                                      {"program_cost", program_cost},
+                                                                                      {"llama_from_matmul", llama_from_matmul},
+                                                                                      {"memory_per_realm", memory_per_realm},
+                                                                                      {"no_mixing", no_mixing},
+                                                                                      {"own_kernels", own_kernels},
+                                                                                      {"kernel_numerics", kernel_numerics},
+                                                                                      {"kernels_by_type", kernels_by_type},
+                                                                                      {"multiplication_peak", multiplication_peak}};
   for (const auto& [name, run] : benchmarks) {
     if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), name) == wanted.end()) continue;
     std::fprintf(stderr, "%s ...\n", name);

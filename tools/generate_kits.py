@@ -12,6 +12,8 @@ NOTE = "The program ABI, written by tools/generate_kits.py from abi/realm_abi.h.
 
 ROW = re.compile(r"(?:/\*(?P<comment>(?:[^*]|\*(?!/))*)\*/\s*)?X\((?P<name>\w+), (?:IMMEDIATE|MAY_SUSPEND), (?P<result>\w+),\s*"
                  r"\((?P<parameters>[^)]*)\)\)")
+TABLES = {"realm": ("#define REALM_ABI_FUNCTIONS(X)", "#define REALM_ENV_FUNCTIONS(X)"),
+          "env": ("#define REALM_ENV_FUNCTIONS(X)", "#ifdef __wasm__")}
 RUST = {"int32_t": "i32", "uint32_t": "u32", "int64_t": "i64", "uint64_t": "u64", "float": "f32", "uint8_t": "u8"}
 GO = {"int32_t": "int32", "uint32_t": "uint32", "int64_t": "int64", "uint64_t": "uint64", "float": "float32", "uint8_t": "byte"}
 SIZES = {"int32_t": 4, "uint32_t": 4, "float": 4, "uint64_t": 8}
@@ -21,9 +23,10 @@ def without_comments(text):
     return re.sub(r"/\*.*?\*/", "", text, flags=re.S)
 
 
-def functions(header):
+def functions(header, module):
     """(name, comment, result, [(constant, type, is a pointer, name)])"""
-    table = header[header.index("#define REALM_ABI_FUNCTIONS(X)"):header.index("#ifdef __wasm__")].replace("\\\n", "\n")
+    begin, end = TABLES[module]
+    table = header[header.index(begin):header.index(end)].replace("\\\n", "\n")
     found = []
     for row in ROW.finditer(table):
         parameters = []
@@ -78,8 +81,14 @@ def rust(header):
     for name, fields in structs(header):
         out += f"\n#[repr(C)]\n#[derive(Clone, Copy, Debug, Default)]\npub struct {title(name)} {{\n"
         out += "".join(f"    pub {field}: {RUST[kind]},\n" for field, kind in fields) + "}\n"
-    out += '\n#[link(wasm_import_module = "realm")]\nextern "C" {\n'
-    for name, comment, result, parameters in functions(header):
+    for module in TABLES:
+        out += f'\n#[link(wasm_import_module = "{module}")]\nextern "C" {{\n{rust_functions(header, module)}}}\n'
+    return out
+
+
+def rust_functions(header, module):
+    out = ""
+    for name, comment, result, parameters in functions(header, module):
         arguments = []
         for constant, kind, pointer, argument in parameters:
             plain = RUST.get(kind) or title(kind.removeprefix("realm_").removesuffix("_t"))
@@ -89,7 +98,7 @@ def rust(header):
         if len(line) > 101:
             line = f"    pub fn {name}(\n" + "".join(f"        {argument},\n" for argument in arguments) + f"    ) -> {RUST[result]};\n"
         out += line
-    return out + "}\n"
+    return out
 
 
 def go(header):
@@ -102,11 +111,16 @@ def go(header):
         width = max(len(field) for field, _ in columns)
         out += f"\ntype {title(name)} struct {{\n\t{'_':<{width}} structs.HostLayout\n"
         out += "".join(f"\t{field:<{width}} {kind}\n" for field, kind in columns) + "}\n"
-    for name, comment, result, parameters in functions(header):
+    return out + "".join(go_functions(header, module) for module in TABLES)
+
+
+def go_functions(header, module):
+    out = ""
+    for name, comment, result, parameters in functions(header, module):
         arguments = [f"{argument} {'unsafe.Pointer' if pointer else GO[kind]}" for _, kind, pointer, argument in parameters]
         comment = f"{comment}\n" if comment else ""
         out += "\n" + wrapped(comment, "//", "") + ("//\n" if comment else "")
-        out += f"//go:wasmimport realm {name}\n//go:noescape\nfunc abi{title(name)}({', '.join(arguments)}) {GO[result]}\n"
+        out += f"//go:wasmimport {module} {name}\n//go:noescape\nfunc abi{title(name)}({', '.join(arguments)}) {GO[result]}\n"
     return out
 
 

@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "engine/backend.h"
+#include "engine/cpu_function.h"
 
 namespace realm::engine {
 namespace {
@@ -19,13 +20,6 @@ constexpr uint32_t threads_max = GGML_MAX_N_THREADS;
 // How long an idle thread spins before it sleeps, in ggml's unit (131,072 turns of its waiting loop, some milliseconds). It has to
 // cover the gap between two steps, and should not burn a core for longer: others on the machine want it.
 constexpr uint32_t poll_level = 1;
-
-// The CPU kernels are there several times over, and only the registry knows which set is in use: its functions are reached by name.
-template <class Function>
-Function* cpu_function(const char* name) {
-  ggml_backend_reg_t cpu = ggml_backend_reg_by_name("CPU");
-  return cpu == nullptr ? nullptr : reinterpret_cast<Function*>(ggml_backend_reg_get_proc_address(cpu, name));
-}
 
 }  // namespace
 

@@ -223,6 +223,22 @@ bool Model::is_control(int32_t token) const noexcept {
   return is_token(token) && (token_flags_[static_cast<size_t>(token)] & control_flag) != 0;
 }
 
+const Tensors& Model::tensors() const {
+  std::call_once(tensors_once_, [this] { tensors_.emplace(model_); });
+  return *tensors_;
+}
+
+std::optional<std::string> Model::metadata(std::string_view key) const {
+  if (key.find('\0') != std::string_view::npos) return std::nullopt;
+  const std::string name(key);
+  const int32_t length = llama_model_meta_val_str(model_, name.c_str(), nullptr, 0);
+  if (length < 0) return std::nullopt;
+  std::string value(static_cast<size_t>(length) + 1, '\0');
+  llama_model_meta_val_str(model_, name.c_str(), value.data(), value.size());
+  value.pop_back();
+  return value;
+}
+
 const std::vector<uint8_t>& Model::sorted_vocabulary() const {
   std::call_once(sorted_once_, [this] {
     std::vector<std::pair<std::string, int32_t>> texts;

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,6 +15,7 @@
 
 #include "base/result.h"
 #include "engine/backend.h"
+#include "engine/tensors.h"
 
 struct llama_model;
 struct llama_vocab;
@@ -86,6 +88,11 @@ class Model {
   bool is_end_of_generation(int32_t token) const noexcept;
   bool is_control(int32_t token) const noexcept;
 
+  // Its weights; what they are is found out at the first call.
+  const Tensors& tensors() const;
+  // A value of the file's metadata as text. Nothing when there is no such key, or it has a list.
+  std::optional<std::string> metadata(std::string_view key) const;
+
   llama_model* native() const noexcept { return model_; }
 
  private:
@@ -94,6 +101,8 @@ class Model {
   const llama_vocab* vocabulary_ = nullptr;
   std::unique_ptr<Tokenizer> tokenizer_;
   ModelInfo info_;
+  mutable std::once_flag tensors_once_;
+  mutable std::optional<Tensors> tensors_;
   mutable std::once_flag sorted_once_;
   mutable std::vector<uint8_t> sorted_vocabulary_;
   std::vector<uint8_t> token_flags_;  // looked up for every decoded token

@@ -41,6 +41,11 @@ Result<runtime::Allowance> parse_manifest(std::string_view text) {
       if (auto models = read_models(value, allowance); !models) return std::unexpected(models.error());
       continue;
     }
+    if (name == "tensors") {
+      if (!value.is_bool()) return bad("tensors: must be true or false");
+      allowance.tensors = value.get_bool();
+      continue;
+    }
     const auto number = value.to_number<uint64_t>(error);
     const bool fits_32 = !error && number <= UINT32_MAX;
     if (name == "kv_tokens" && fits_32) {

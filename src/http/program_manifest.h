@@ -1,6 +1,7 @@
 // What a program says it needs, in JSON: it gets that and nothing else.
 //
-//   {"models": ["chat"], "kv_tokens": 2048, "tokens": 4096, "store_bytes": 65536, "cpu_ms": 500, "memory_bytes": 33554432}
+//   {"models": ["chat"], "kv_tokens": 2048, "tokens": 4096, "store_bytes": 65536, "cpu_ms": 500, "memory_bytes": 33554432,
+//    "tensors": true}
 //
 // What is not named is not allowed. `models` may be "*": those that the realm may use. `cpu_ms` and `memory_bytes` must be named, since
 // nothing runs without. The realm's own limits hold besides.

@@ -82,6 +82,11 @@ class SetExtension final : public ggml::cpu::extra_buffer_type {
   std::string_view name() const { return name_; }
   ggml_backend_buffer_type* buffer_type() { return &type_; }
 
+  std::optional<size_t> packed_offset(const ggml_tensor* weights, int64_t row) const {
+    if (!is_packed(weights) || row % packed_rows_step != 0) return {};
+    return row == 0 ? 0 : kernels_.packed_bytes(*weight_type_of(weights), row, weights->ne[0]);
+  }
+
   // llama.cpp asks this with an empty buffer where it chooses a place for weights, and later for those that are there.
   bool supports_op(ggml_backend_dev_t, const ggml_tensor* op) override {
     if (op->op != GGML_OP_MUL_MAT || !is_packed(op->src[0]) || packed_bytes(op->src[0]) == 0) return false;
@@ -160,6 +165,13 @@ void use_set(std::string_view name) {
 std::string_view in_use() {
   const SetExtension* set = used;
   return set == nullptr ? std::string_view() : set->name();
+}
+
+std::optional<size_t> packed_offset(const ggml_tensor* weights, int64_t row) {
+  for (const SetExtension& set : extensions()) {
+    if (const auto offset = set.packed_offset(weights, row)) return offset;
+  }
+  return {};
 }
 
 }  // namespace realm::kernels

@@ -1,7 +1,12 @@
 // Our kernels as an extension of ggml's CPU back end, which asks it before each operation. What the kernels do not support is left to ggml.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <string_view>
+
+struct ggml_tensor;
 
 namespace realm::kernels {
 
@@ -17,5 +22,10 @@ void use_set(std::string_view name);
 
 // The set in use. Empty when this processor has none, or after use(false).
 std::string_view in_use();
+
+// Of weights that these kernels have packed: bytes from their begin to that of a row. Rows of all sizes of vectors begin at multiples of
+// packed_rows_step. Nothing for other weights.
+constexpr int64_t packed_rows_step = 64;
+std::optional<size_t> packed_offset(const ggml_tensor* weights, int64_t row);
 
 }  // namespace realm::kernels

@@ -20,6 +20,7 @@ struct Allowance {
   uint64_t store_bytes_max = 0;     // of the realm's store, when it puts something there
   uint32_t cpu_ms_max = 0;
   uint64_t memory_bytes_max = 0;
+  bool tensors = false;  // weights of the models, and products with them
 };
 
 // What is left of it. Without an allowance everything is allowed: the realm's limits are enforced elsewhere.
@@ -35,6 +36,7 @@ class AllowanceMeter {
     return std::find(models.begin(), models.end(), wanted) == models.end() ? std::nullopt : std::optional(wanted);
   }
   uint64_t store_bytes(uint64_t of_realm) const { return allowance_ ? std::min(allowance_->store_bytes_max, of_realm) : of_realm; }
+  bool tensors() const { return !allowance_ || allowance_->tensors; }
   bool covers_kv(uint64_t tokens) const { return !allowance_ || tokens <= allowance_->kv_tokens_max; }
   uint64_t tokens_left() const { return allowance_ ? allowance_->tokens_max - tokens_used_ : UINT64_MAX; }
   void use_tokens(uint64_t count) { tokens_used_ += allowance_ ? std::min(count, tokens_left()) : 0; }

@@ -13,6 +13,7 @@ TEST(AllowanceMeter, WithoutAManifestEverythingIsTheRealmsAffair) {
   EXPECT_EQ(meter.model(""), "");
   EXPECT_TRUE(meter.covers_kv(UINT64_MAX));
   EXPECT_EQ(meter.tokens_left(), UINT64_MAX);
+  EXPECT_TRUE(meter.tensors());
   EXPECT_EQ(meter.limits({}).cpu_ms_max, sandbox::InstanceLimits().cpu_ms_max);
 }
 
@@ -23,15 +24,17 @@ TEST(AllowanceMeter, WhatIsNotNamedIsDenied) {
   EXPECT_EQ(meter.model("any"), std::nullopt);
   EXPECT_FALSE(meter.covers_kv(1));
   EXPECT_EQ(meter.tokens_left(), 0u);
+  EXPECT_FALSE(meter.tensors());
 }
 
 TEST(AllowanceMeter, WhatIsNamedIsAllowedUpToItsAmount) {
-  const std::optional<Allowance> some = Allowance{.models = {"first", "second"}, .kv_tokens_max = 10, .tokens_max = 5};
+  const std::optional<Allowance> some = Allowance{.models = {"first", "second"}, .kv_tokens_max = 10, .tokens_max = 5, .tensors = true};
   AllowanceMeter meter(some);
   EXPECT_EQ(meter.model(""), "first");
   EXPECT_EQ(meter.model("second"), "second");
   EXPECT_EQ(meter.model("third"), std::nullopt);
   EXPECT_TRUE(meter.covers_kv(10));
+  EXPECT_TRUE(meter.tensors());
   EXPECT_FALSE(meter.covers_kv(11));
   meter.use_tokens(3);
   EXPECT_EQ(meter.tokens_left(), 2u);

@@ -1,4 +1,4 @@
-// The functions of the program ABI: the request, models. The others are in generation_sequences.cpp.
+// The functions of the program ABI: the request, models. The others are in generation_*.cpp.
 #include "runtime/generation.h"
 
 #include <sys/random.h>

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "abi/realm_abi.h"
+#include "engine/products.h"
 #include "engine/sequence.h"
 #include "runtime/durable_store.h"
 #include "runtime/handle_table.h"
@@ -94,6 +95,22 @@ class Generation : public std::enable_shared_from_this<Generation> {
   int32_t seq_logprobs(sandbox::HostCall& call, int32_t sequence, uint32_t position, std::span<const int32_t> tokens,
                        std::span<float> logprobs);
   int32_t seq_logits(sandbox::HostCall& call, int32_t sequence, uint32_t position, std::span<float> logits);
+  // -- module env: weights and products
+  int32_t memory64_is_enabled(sandbox::HostCall& call);
+  int32_t memory64_stats(sandbox::HostCall& call, int32_t model, realm_weights_stats_t& stats);
+  int32_t memory64_metadata(sandbox::HostCall& call, int32_t model, std::span<const uint8_t> key, std::span<uint8_t> value);
+  int32_t memory64_load_layer(sandbox::HostCall& call, int32_t model, uint32_t layer);
+  int32_t memory64_tensor(sandbox::HostCall& call, int32_t model, std::span<const uint8_t> name);
+  int32_t memory64_tensor_info(sandbox::HostCall& call, int32_t tensor, realm_tensor_info_t& info);
+  int32_t memory64_tensor_type(sandbox::HostCall& call, int32_t tensor, std::span<uint8_t> destination);
+  int32_t memory64_tensor_close(sandbox::HostCall& call, int32_t tensor);
+  int32_t memory64_read(sandbox::HostCall& call, int32_t tensor, uint32_t row, std::span<float> values);
+  std::optional<int32_t> candle_matmul(sandbox::HostCall& call, std::span<const float> a, std::span<const float> b, std::span<float> out,
+                                       uint32_t m, uint32_t k, uint32_t n);
+  std::optional<int32_t> candle_matmul_transposed(sandbox::HostCall& call, std::span<const float> a, std::span<const float> b,
+                                                  std::span<float> out, uint32_t m, uint32_t k, uint32_t n);
+  std::optional<int32_t> candle_matmul_tensor(sandbox::HostCall& call, int32_t tensor, std::span<const float> x, std::span<float> out,
+                                              uint32_t rows);
 
  private:
   struct OpenModel {
@@ -114,6 +131,13 @@ class Generation : public std::enable_shared_from_this<Generation> {
     OpenSequence& operator=(OpenSequence&& other) noexcept = default;
     ~OpenSequence();
   };
+
+  // A tensor of a model, which stays loaded for it.
+  struct OpenTensor {
+    std::shared_ptr<LoadedModel> loaded;
+    engine::Tensor tensor;
+  };
+  std::optional<int32_t> multiply(sandbox::HostCall& call, const std::function<Result<engine::Product>()>& begin);
 
   // Between model_open's first call and its answer. The answer may come after the instance has ended.
   struct OpeningModel {
@@ -155,12 +179,13 @@ class Generation : public std::enable_shared_from_this<Generation> {
   const int64_t began_ns_;
 
   AllowanceMeter allowance_{request_.allowance};
-  HandleTable<OpenModel, OpenSequence> handles_;
+  HandleTable<OpenModel, OpenSequence, OpenTensor> handles_;
   GenerationStats stats_;
   std::string scratch_;  // text of tokens, reused from call to call
   std::string note_;     // of the instance before this one
   std::shared_ptr<OpeningModel> opening_;
   std::shared_ptr<StoreCall> storing_;
+  std::optional<engine::Product> product_;  // that is not done yet, while the instance waits for its turn
   uint32_t store_puts_ = 0;
   std::optional<Error> host_error_;  // why the host last refused something: a program that gives up for it need not explain
   uint32_t restarts_ = 0;

@@ -107,6 +107,7 @@ void Generation::instance_ended(sandbox::Outcome&& outcome) {
   handles_.clear();
   opening_.reset();
   storing_.reset();
+  product_.reset();
   stats_.guest_cpu_ns += outcome.cpu_ns;
   stats_.instantiate_ns = outcome.instantiate_ns;
   stats_.guest_memory_bytes = std::max(stats_.guest_memory_bytes, outcome.memory_bytes_peak);

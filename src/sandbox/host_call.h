@@ -50,6 +50,10 @@ class HostCall {
   // For a function that may suspend: keep a copy where the awaited event can reach it, then return nullopt.
   Waker waker() const { return Waker(*core_); }
 
+  // For a function that computes for long: asked about every millisecond. True when the instance's turn is over, because others are
+  // ready, its CPU time is used up or it was cancelled: return nullopt, and the function is called again when the turn comes back.
+  [[nodiscard]] bool turn_is_over() const noexcept;
+
   // Ends the instance when the host function returns; its result is then ignored. The outcome is OutcomeKind::ended_by_host.
   void end(int32_t code, std::string message) { end_ = std::make_unique<HostEnd>(code, std::move(message)); }
   std::unique_ptr<HostEnd> take_end() noexcept { return std::move(end_); }

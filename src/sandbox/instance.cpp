@@ -137,13 +137,25 @@ bool InstanceCore::poll_future() {
   return true;
 }
 
+// False when the CPU time is used up, which then is why the instance ends.
+bool InstanceCore::check_cpu() noexcept {
+  if (cpu_ns() <= int64_t{options_.limits.cpu_ms_max} * 1'000'000) return true;
+  kill_.store(Kill::cpu, std::memory_order_release);
+  return false;
+}
+
+bool InstanceCore::turn_is_over() noexcept {
+  const bool goes_on = kill_.load(std::memory_order_acquire) == Kill::none && check_cpu() && !executor_->others_are_ready();
+  if (!goes_on) wake();  // it is running, so this puts it at the end of the queue once it has suspended
+  return !goes_on;
+}
+
+bool HostCall::turn_is_over() const noexcept { return (*core_)->turn_is_over(); }
+
 wasmtime_error_t* InstanceCore::on_epoch(wasmtime_context_t*, void* self, uint64_t* delta, wasmtime_update_deadline_kind_t* kind) noexcept {
   auto& core = *static_cast<InstanceCore*>(self);
   if (core.kill_.load(std::memory_order_acquire) != Kill::none) return wasmtime_error_new("killed");
-  if (core.cpu_ns() > int64_t{core.options_.limits.cpu_ms_max} * 1'000'000) {
-    core.kill_.store(Kill::cpu, std::memory_order_release);
-    return wasmtime_error_new("killed");
-  }
+  if (!core.check_cpu()) return wasmtime_error_new("killed");
   *delta = 1;
   core.sliced_ = core.executor_->others_are_ready();
   *kind = core.sliced_ ? WASMTIME_UPDATE_DEADLINE_YIELD : WASMTIME_UPDATE_DEADLINE_CONTINUE;

@@ -57,6 +57,9 @@ class InstanceCore : public std::enable_shared_from_this<InstanceCore> {
   int64_t wall_deadline_ns() const noexcept { return wall_deadline_ns_; }
   std::atomic<State>& state() noexcept { return state_; }
 
+  // Worker only, from within a host function; see HostCall.
+  bool turn_is_over() noexcept;
+
   // Called by Wasmtime on the worker that runs the instance.
   static wasm_trap_t* call_immediate(void* function, wasmtime_caller_t* caller, wasmtime_val_raw_t* values, size_t count) noexcept;
   static void call_suspending(void* function, wasmtime_caller_t* caller, const wasmtime_val_t* arguments, size_t arguments_count,
@@ -77,6 +80,7 @@ class InstanceCore : public std::enable_shared_from_this<InstanceCore> {
   static wasmtime_error_t* on_epoch(wasmtime_context_t* context, void* self, uint64_t* delta,
                                     wasmtime_update_deadline_kind_t* kind) noexcept;
   int64_t cpu_ns() const noexcept;
+  bool check_cpu() noexcept;
   void classify(Outcome& outcome) const;
 
   const std::shared_ptr<Executor> executor_;

@@ -50,6 +50,15 @@ struct Host {
     call.waker().wake();
     return ++polls < 3 ? std::nullopt : std::optional(7);
   }
+  std::optional<int32_t> compute(HostCall& call) {
+    while (!open.load()) {
+      ++polls;
+      for (const int64_t until = monotonic_ns() + 500'000; monotonic_ns() < until;) {
+      }
+      if (call.turn_is_over()) return std::nullopt;
+    }
+    return 5;
+  }
   int32_t add(HostCall&, int32_t a, int32_t b) {
     ++calls;
     return a + b;
@@ -77,6 +86,7 @@ struct Host {
 std::vector<HostFunction> host_functions() {
   return {host_function<&Host::wait, int32_t(int32_t), fault>("test", "wait"),
           host_function<&Host::wait_woken_early, int32_t(), fault>("test", "wait_woken_early"),
+          host_function<&Host::compute, int32_t(), fault>("test", "compute"),
           host_function<&Host::add, int32_t(int32_t, int32_t), fault>("test", "add"),
           host_function<&Host::fill, int32_t(int32_t*, uint32_t), fault>("test", "fill"),
           host_function<&Host::end, int32_t(int32_t), fault>("test", "end"),
@@ -255,6 +265,35 @@ TEST_F(SandboxTest, WakeBeforeTheGuestHasSuspendedIsNotLost) {
   EXPECT_EQ(
       run(R"((module (import "test" "wait_woken_early" (func $f (result i32))) (func (export "handle") (result i32) (call $f))))").result,
       7);
+}
+
+constexpr const char* computing =
+    R"((module (import "test" "compute" (func $f (result i32))) (func (export "handle") (result i32) (call $f))))";
+
+TEST_F(SandboxTest, AHostFunctionThatComputesForLongTakesTurnsWithOtherGuests) {
+  sandbox_ = make({.instances_max = 10, .workers = 1});
+  auto guest = start(load(computing));
+  while (host_.polls == 0) std::this_thread::yield();
+  expect_healthy_neighbour();
+  expect_healthy_neighbour();
+  host_.open = true;
+  const auto outcome = guest.outcome.get();
+  EXPECT_EQ(outcome.kind, OutcomeKind::finished);
+  EXPECT_EQ(outcome.result, 5);
+  EXPECT_GT(outcome.cpu_ns, 0u);
+}
+
+TEST_F(SandboxTest, AHostFunctionThatComputesForLongEndsWithItsInstance) {
+  const auto program = load(computing);
+  const auto outcome = start(program, {.cpu_ms_max = 30}).outcome.get();
+  EXPECT_EQ(outcome.kind, OutcomeKind::cpu_exceeded);
+  EXPECT_GE(outcome.cpu_ns, 30'000'000u);
+  EXPECT_LT(outcome.cpu_ns, 200'000'000u);
+  EXPECT_EQ(start(program, {.cpu_ms_max = 60'000, .wall_ms_max = 30}).outcome.get().kind, OutcomeKind::wall_exceeded);
+  auto cancelled = start(program, {.cpu_ms_max = 60'000});
+  cancelled.handle.cancel();
+  EXPECT_EQ(cancelled.outcome.get().kind, OutcomeKind::cancelled);
+  expect_healthy_neighbour();
 }
 
 TEST_F(SandboxTest, ThousandSuspendedAtOnce) {

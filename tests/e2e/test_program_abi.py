@@ -25,8 +25,18 @@ def compile_program(tmp_path_factory):
     return compile
 
 
-@pytest.mark.parametrize("small", [True, False], ids=["tiny model", "SmolLM2"])
+SMALL = pytest.mark.parametrize("small", [True, False], ids=["tiny model", "SmolLM2"])
+
+
+@SMALL
 def test_sequences_fork_wait_together_and_are_saved(realm, tiny_model, compile_program, small):
     model = ["--model", tiny_model] if small else []
     done = realm.run("run", *model, "--program", compile_program("sequences.cpp"), "--raw", "-")
+    assert done.stdout.decode() == "all of it holds\n", done.stderr.decode()
+
+
+@SMALL
+def test_weights_are_looked_at_and_multiplied_by(realm, tiny_model, compile_program, small):
+    model = ["--model", tiny_model] if small else []
+    done = realm.run("run", *model, "--program", compile_program("tensors.cpp"), "--raw", "-")
     assert done.stdout.decode() == "all of it holds\n", done.stderr.decode()

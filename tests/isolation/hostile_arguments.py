@@ -1,7 +1,7 @@
 """Programs that call one function of the program ABI with every pointer and length at its edges. Generated from the table of
 abi/realm_abi.h, so that no function can be added without them."""
 
-from programs_in_text import FUNCTIONS, Function, program
+from programs_in_text import FUNCTIONS, TENSOR, Function, program
 
 PAGES = 2
 SIZE = PAGES * 65_536
@@ -35,7 +35,7 @@ def harmless(parameters, place: int) -> str:
         return "(PTR.const 1024)"
     if place > 0 and parameters[place - 1].counted:
         return "(i32.const 1)"
-    return f"(global.get ${name})" if name in ("model", "sequence") else "(i32.const 1)"
+    return f"(global.get ${name})" if name in ("model", "sequence", "tensor") else "(i32.const 1)"
 
 
 def call(function: Function, place: int, pointer: int, count: int) -> str:
@@ -71,8 +71,8 @@ def hostile_arguments(function: Function, memory64: bool) -> tuple[str, int]:
         elif function.name not in ENDS_THE_INSTANCE and not (place + 1 < len(function.parameters) and function.name == "emit"):
             calls.append(made.replace("(global.get $model)", "(i32.const 0)").replace("(global.get $sequence)", "(i32.const 0)"))
             calls[-1] = f"(drop {calls[-1]}) (call $fill)"
-    body = "(call $ready) (call $fill)\n    " + "\n    ".join(calls) + "\n    (call $answer) (i32.const 0)"
-    return program(body, more=CHECKS.replace("FILLED", str(FILLED)), pages=PAGES, memory64=memory64, notes=8192), len(calls)
+    body = "(call $ready_tensor) (call $fill)\n    " + "\n    ".join(calls) + "\n    (call $answer) (i32.const 0)"
+    return program(body, more=TENSOR + CHECKS.replace("FILLED", str(FILLED)), pages=PAGES, memory64=memory64, notes=8192), len(calls)
 
 
 def all_with_pointers() -> list[Function]:

@@ -27,10 +27,11 @@ class Function:
     name: str
     result: str
     parameters: tuple
+    module: str = "realm"
 
     def imported(self, pointer: str) -> str:
         kinds = "".join(f" (param {pointer if one.kind == 'pointer' else 'i32'})" for one in self.parameters)
-        return f'(import "realm" "{self.name}" (func ${self.name}{kinds} (result {self.result})))'
+        return f'(import "{self.module}" "{self.name}" (func ${self.name}{kinds} (result {self.result})))'
 
 
 def parameter(text: str) -> Parameter:
@@ -55,9 +56,10 @@ def abi_structs() -> dict:
 
 def abi_functions() -> list[Function]:
     found = []
-    for name, _, result, parameters in ROW.findall(HEADER):
-        listed = [part.strip() for part in parameters.replace("\\", " ").split(",") if part.strip() != "void"]
-        found.append(Function(name, "i64" if result == "int64_t" else "i32", tuple(map(parameter, listed))))
+    for module, table in zip(("realm", "env"), HEADER.split("#define REALM_ENV_FUNCTIONS(X)")):
+        for name, _, result, parameters in ROW.findall(table):
+            listed = [part.strip() for part in parameters.replace("\\", " ").split(",") if part.strip() != "void"]
+            found.append(Function(name, "i64" if result == "int64_t" else "i32", tuple(map(parameter, listed)), module))
     return found
 
 
@@ -88,6 +90,15 @@ READY = """
     (i32.store (PTR.const 64) (i32.const 5)) (i32.store (PTR.const 68) (i32.const 6))
     (i32.store (PTR.const 72) (i32.const 7)) (i32.store (PTR.const 76) (i32.const 8))
     (if (call $seq_append (global.get $sequence) (PTR.const 64) (i32.const 4)) (then unreachable)))"""
+
+# A tensor of the model: its embeddings. Their name stays at 32.
+TENSOR = """
+  (global $tensor (mut i32) (i32.const 0))
+  (data (PTR.const 32) "token_embd.weight")
+  (func $ready_tensor
+    (call $ready)
+    (global.set $tensor (call $memory64_tensor (global.get $model) (PTR.const 32) (i32.const 17)))
+    (if (i32.le_s (global.get $tensor) (i32.const 0)) (then unreachable)))"""
 
 
 def program(handle: str, more: str = "", pages: int = 1, memory64: bool = False, notes: int = 4096) -> str:

@@ -1,7 +1,7 @@
 """Guests that call the host with what they should not: ranges, handles, tokens, numbers."""
 
 from hostile_arguments import all_with_pointers, hostile_arguments
-from programs_in_text import BAD_HANDLE, FUNCTIONS, NOT_FOUND, program, times
+from programs_in_text import BAD_HANDLE, FUNCTIONS, LIMIT, NOT_FOUND, TENSOR, program, times
 from world import BUDGET, open_request
 
 INVALID_ARGUMENT = -1
@@ -9,11 +9,11 @@ INVALID_ARGUMENT = -1
 
 def all_edges(case, text, memory64):
     functions = all_with_pointers()
-    assert len(functions) >= 24 and len(FUNCTIONS) > len(functions)
+    assert len(functions) >= 32 and len(FUNCTIONS) > len(functions)
     calls = 0
     for function in functions:
         source, made = hostile_arguments(function, memory64)
-        case.upload(text(source), {**BUDGET, "cpu_ms": 5_000})
+        case.upload(text(source), {**BUDGET, "cpu_ms": 5_000, "tensors": True})
         answer = case.attack(case.run)
         assert answer.numbers == [], (function.name, "round, status:", answer.numbers[:8])
         calls += made
@@ -134,6 +134,30 @@ SAMPLER = """
     (call $seq_sampler (global.get $sequence) (i32.const 1024) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))"""
 
 
+# Two by two numbers; sizes that are not those of the counts, or wrap to them; an output over an input; the least square beyond the limit;
+# handles of other kinds.
+SIDE = 2_581
+PRODUCTS = """(call $ready_tensor)
+    (f32.store (PTR.const 256) (f32.const 1)) (f32.store (PTR.const 260) (f32.const 2))
+    (f32.store (PTR.const 264) (f32.const 3)) (f32.store (PTR.const 268) (f32.const 4))
+    (f32.store (PTR.const 272) (f32.const 5)) (f32.store (PTR.const 276) (f32.const 6))
+    (f32.store (PTR.const 280) (f32.const 7)) (f32.store (PTR.const 284) (f32.const 8))""" + "".join(f"""
+    (call $note (call ${name} (PTR.const 256) (i32.const 4) (PTR.const 272) (i32.const 4) (PTR.const 512) (i32.const 4)
+                      (i32.const 2) (i32.const 2) (i32.const 2)))
+    """ + "".join(f"(call $note (i32.trunc_f32_s (f32.load (PTR.const {512 + 4 * i}))))" for i in range(4))
+    for name in ("candle_matmul", "candle_matmul_transposed")) + "".join(f"""
+    (call $note (call $candle_matmul (PTR.const 256) (i32.const {a}) (PTR.const 272) (i32.const 4) (PTR.const {out}) (i32.const {count})
+                      {" ".join(f"(i32.const {size})" for size in sizes)}))""" for a, out, count, sizes in (
+        (4, 512, 4, (2, 2, 3)), (0, 512, 0, (0, 2, 2)), (4, 512, 4, (0x80000002, 2, 2)), (4, 512, 4, (2, 0x80000002, 2)),
+        (4, 260, 4, (2, 2, 2)))) + """
+    (call $note (call $candle_matmul (PTR.const 0) (i32.const SQUARE) (PTR.const 0) (i32.const SQUARE)
+                      (PTR.const 26650000) (i32.const SQUARE)
+                      (i32.const SIDE) (i32.const SIDE) (i32.const SIDE)))
+    (call $note (call $candle_matmul_tensor (global.get $model) (PTR.const 256) (i32.const 4) (PTR.const 512) (i32.const 4) (i32.const 1)))
+    (call $note (call $memory64_tensor_close (global.get $sequence)))
+    (call $answer) (i32.const 0)""".replace("SQUARE", str(SIDE**2)).replace("SIDE", str(SIDE))
+
+
 def test_29_numbers_that_are_none_are_refused_and_products_that_overflow_cannot_be_asked_for(case, text):
     """NaN and the infinities as sampling parameters and biases; a row of logits for more than the vocabulary."""
     fields = [1024, 1032, 1036, 1040, 1044, 1048, 1052]  # the floats of realm_sampler_params_t
@@ -143,8 +167,13 @@ def test_29_numbers_that_are_none_are_refused_and_products_that_overflow_cannot_
         (call $note (call $seq_sampler (global.get $sequence) (i32.const 1024) (i32.const 128) (i32.const 1) (i32.const 192) (i32.const 1)))
         (call $note (call $bias)) (call $answer) (i32.const 0)""", more=SAMPLER)))
     assert case.attack(case.run).numbers == [INVALID_ARGUMENT] * (3 * len(fields) + 1) + [0]
-    unoffered = program("(i32.const 0)", more="").replace('(import "realm" "input_size"', '(import "env" "candle_matmul"')
-    assert case.put(text(unoffered)).outcome == "422 program_refused"
+    for memory64 in (False, True):
+        case.upload(text(program(PRODUCTS, more=TENSOR, memory64=memory64, pages=820)), {**BUDGET, "tensors": True})
+        numbers = case.attack(case.run).numbers
+        assert numbers == [0, 19, 22, 43, 50, 0, 17, 23, 39, 53] + [INVALID_ARGUMENT] * 5 + [LIMIT, BAD_HANDLE, BAD_HANDLE], memory64
+    for foreign in ('(import "env" "candle_matmul"', '(import "env" "candle_softmax"'):  # of another type, or not there
+        unoffered = program("(i32.const 0)", more="").replace('(import "realm" "input_size"', foreign)
+        assert case.put(text(unoffered)).outcome == "422 program_refused"
 
 
 def test_30_a_foreign_private_model_looks_like_none(case, text):

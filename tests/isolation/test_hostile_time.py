@@ -87,6 +87,15 @@ def test_37_a_burn_of_vector_instructions_is_stopped(case, text):
     body = "(local.set $v (f32x4.div (f32x4.sqrt (local.get $v)) (f32x4.mul (local.get $v) (v128.const f32x4 1.1 0.9 1e-38 1e38))))" * 8
     case.upload(text(program("(call $burn) (i32.const 0)", more=f"(func $burn (local $v v128) (loop {body} (br 0)))")))
     check_cpu(case, case.attack(case.run))
+    for side in (64, 2_048):  # many small products; one that takes longer than all the time there is
+        product = " ".join(f"(i32.const {number})" for number in (0, side**2, 0, side**2, 4 * side**2, side**2, side, side, side))
+        case.upload(text(program(f"(loop (drop (call $candle_matmul {product})) (br 0)) (i32.const 0)", pages=600)),
+                    {**BUDGET, "tensors": True})
+        case.seconds.clear()
+        before = cpu_s(case)
+        answer = case.attack(case.run)
+        assert answer.outcome == "500 program_failed" and "200 ms of CPU" in answer.error["message"], answer.body
+        assert 0.2 <= (cpu_s(case) - before) / len(case.seconds) < 0.26
 
 
 def test_38_a_huge_request_for_randomness_is_refused(case, text):

@@ -240,6 +240,28 @@ def test_what_a_manifest_does_not_name_is_denied(server, acme, text):
         assert (said == "") if came_to == 0 else said.endswith(f"returned {came_to}"), (manifest, said)
 
 
+def test_weights_are_there_for_a_program_whose_manifest_names_them(server, acme, text):
+    """The program's exit tells whether it may: the bits are is_enabled, a tensor, a product of floats."""
+    tries = text(modules.program("""(local $model i32)
+      (local.set $model (call $model_open (i32.const 0) (i32.const 0)))
+      (i32.or (call $enabled) (i32.or
+        (i32.shl (i32.gt_s (call $tensor (local.get $model) (i32.const 64) (i32.const 18)) (i32.const 0)) (i32.const 1))
+        (i32.shl (i32.eqz (call $product (i32.const 256) (i32.const 4) (i32.const 256) (i32.const 4) (i32.const 512) (i32.const 4)
+                                         (i32.const 2) (i32.const 2) (i32.const 2))) (i32.const 2))))""", memory="""
+      (import "env" "memory64_is_enabled" (func $enabled (result i32)))
+      (import "env" "memory64_tensor" (func $tensor (param i32 i32 i32) (result i32)))
+      (import "env" "candle_matmul" (func $product (param i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+      (memory (export "memory") 1) (data (i32.const 64) "output_norm.weight")"""))
+    base = {"models": "*", "cpu_ms": 1_000, "memory_bytes": 1 << 20}
+    for manifest, may in ((base, 0), ({**base, "tensors": False}, 0), ({**base, "tensors": True}, 7), (None, 7)):
+        status, body = put(server, acme, "tries", tries, manifest)
+        assert status in (200, 201), body
+        status, body, _ = run(server, acme, "tries")
+        said = "returned 0" if status == 200 else json.loads(body)["error"]["message"]
+        assert said.endswith(f"returned {may}"), (manifest, said)
+    assert put(server, acme, "tries", tries, {**base, "tensors": 1})[0] == 422
+
+
 def test_a_bad_manifest_is_refused(server, acme, text):
     module = text(modules.saying("x"))
     good = {"cpu_ms": 10, "memory_bytes": 1 << 20}

@@ -108,6 +108,23 @@ type SequenceStats struct {
 	DecodeNs        uint64
 }
 
+type WeightsStats struct {
+	_          structs.HostLayout
+	Bytes      uint64
+	Parameters uint64
+	Tensors    uint32
+	Layers     uint32
+}
+
+type TensorInfo struct {
+	_        structs.HostLayout
+	Bytes    uint64
+	Columns  uint32
+	Rows     uint32
+	Readable uint32
+	Products uint32
+}
+
 // Bytes of the request.
 //
 //go:wasmimport realm input_size
@@ -385,3 +402,73 @@ func abiSeqLogprobs(sequence int32, position uint32, tokens unsafe.Pointer, toke
 //go:wasmimport realm seq_logits
 //go:noescape
 func abiSeqLogits(sequence int32, position uint32, logits unsafe.Pointer, capacity uint32) int32
+
+// 1 when this program may use the functions below, else 0.
+//
+//go:wasmimport env memory64_is_enabled
+//go:noescape
+func abiMemory64IsEnabled() int32
+
+//go:wasmimport env memory64_stats
+//go:noescape
+func abiMemory64Stats(model int32, stats unsafe.Pointer) int32
+
+// A value of the model file's metadata, such as that of "llama.attention.head_count", as text; returns its
+// length.
+//
+//go:wasmimport env memory64_metadata
+//go:noescape
+func abiMemory64Metadata(model int32, key unsafe.Pointer, key_count uint32, value unsafe.Pointer, capacity uint32) int32
+
+// Says that a layer's weights will be used, so that they are read from the disk if need be; returns how many
+// tensors it has.
+//
+//go:wasmimport env memory64_load_layer
+//go:noescape
+func abiMemory64LoadLayer(model int32, layer uint32) int32
+
+// A handle of the tensor that has a name in the model file, such as "blk.0.attn_q.weight".
+//
+//go:wasmimport env memory64_tensor
+//go:noescape
+func abiMemory64Tensor(model int32, name unsafe.Pointer, count uint32) int32
+
+//go:wasmimport env memory64_tensor_info
+//go:noescape
+func abiMemory64TensorInfo(tensor int32, info unsafe.Pointer) int32
+
+// The name of the type of its values, such as "q4_1"; returns its length.
+//
+//go:wasmimport env memory64_tensor_type
+//go:noescape
+func abiMemory64TensorType(tensor int32, destination unsafe.Pointer, capacity uint32) int32
+
+//go:wasmimport env memory64_tensor_close
+//go:noescape
+func abiMemory64TensorClose(tensor int32) int32
+
+// Whole rows from `row` on, as floats: `count` is a multiple of its columns, at most 2^20. Returns how many
+// values were written.
+//
+//go:wasmimport env memory64_read
+//go:noescape
+func abiMemory64Read(tensor int32, row uint32, values unsafe.Pointer, count uint32) int32
+
+// out[m][n] = a[m][k] times b[k][n]. The counts are m * k, k * n and m * n.
+//
+//go:wasmimport env candle_matmul
+//go:noescape
+func abiCandleMatmul(a unsafe.Pointer, a_count uint32, b unsafe.Pointer, b_count uint32, out unsafe.Pointer, out_count uint32, m uint32, k uint32, n uint32) int32
+
+// The same with b[n][k]: out[i][j] is the product of row i of a and row j of b.
+//
+//go:wasmimport env candle_matmul_transposed
+//go:noescape
+func abiCandleMatmulTransposed(a unsafe.Pointer, a_count uint32, b unsafe.Pointer, b_count uint32, out unsafe.Pointer, out_count uint32, m uint32, k uint32, n uint32) int32
+
+// out[i][j] is the product of row i of x, which has `rows` of them, and row j of the tensor, which stays in
+// the host.
+//
+//go:wasmimport env candle_matmul_tensor
+//go:noescape
+func abiCandleMatmulTensor(tensor int32, x unsafe.Pointer, x_count uint32, out unsafe.Pointer, out_count uint32, rows uint32) int32

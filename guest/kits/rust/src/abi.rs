@@ -103,6 +103,25 @@ pub struct SequenceStats {
     pub decode_ns: u64,
 }
 
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WeightsStats {
+    pub bytes: u64,
+    pub parameters: u64,
+    pub tensors: u32,
+    pub layers: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TensorInfo {
+    pub bytes: u64,
+    pub columns: u32,
+    pub rows: u32,
+    pub readable: u32,
+    pub products: u32,
+}
+
 #[link(wasm_import_module = "realm")]
 extern "C" {
     /// Bytes of the request.
@@ -259,4 +278,66 @@ extern "C" {
     ) -> i32;
     /// The whole row of raw logits there; returns how many it has.
     pub fn seq_logits(sequence: i32, position: u32, logits: *mut f32, capacity: u32) -> i32;
+}
+
+#[link(wasm_import_module = "env")]
+extern "C" {
+    /// 1 when this program may use the functions below, else 0.
+    pub fn memory64_is_enabled() -> i32;
+    pub fn memory64_stats(model: i32, stats: *mut WeightsStats) -> i32;
+    /// A value of the model file's metadata, such as that of "llama.attention.head_count", as text; returns
+    /// its length.
+    pub fn memory64_metadata(
+        model: i32,
+        key: *const u8,
+        key_count: u32,
+        value: *mut u8,
+        capacity: u32,
+    ) -> i32;
+    /// Says that a layer's weights will be used, so that they are read from the disk if need be; returns how
+    /// many tensors it has.
+    pub fn memory64_load_layer(model: i32, layer: u32) -> i32;
+    /// A handle of the tensor that has a name in the model file, such as "blk.0.attn_q.weight".
+    pub fn memory64_tensor(model: i32, name: *const u8, count: u32) -> i32;
+    pub fn memory64_tensor_info(tensor: i32, info: *mut TensorInfo) -> i32;
+    /// The name of the type of its values, such as "q4_1"; returns its length.
+    pub fn memory64_tensor_type(tensor: i32, destination: *mut u8, capacity: u32) -> i32;
+    pub fn memory64_tensor_close(tensor: i32) -> i32;
+    /// Whole rows from `row` on, as floats: `count` is a multiple of its columns, at most 2^20. Returns how
+    /// many values were written.
+    pub fn memory64_read(tensor: i32, row: u32, values: *mut f32, count: u32) -> i32;
+    /// out[m][n] = a[m][k] times b[k][n]. The counts are m * k, k * n and m * n.
+    pub fn candle_matmul(
+        a: *const f32,
+        a_count: u32,
+        b: *const f32,
+        b_count: u32,
+        out: *mut f32,
+        out_count: u32,
+        m: u32,
+        k: u32,
+        n: u32,
+    ) -> i32;
+    /// The same with b[n][k]: out[i][j] is the product of row i of a and row j of b.
+    pub fn candle_matmul_transposed(
+        a: *const f32,
+        a_count: u32,
+        b: *const f32,
+        b_count: u32,
+        out: *mut f32,
+        out_count: u32,
+        m: u32,
+        k: u32,
+        n: u32,
+    ) -> i32;
+    /// out[i][j] is the product of row i of x, which has `rows` of them, and row j of the tensor, which stays
+    /// in the host.
+    pub fn candle_matmul_tensor(
+        tensor: i32,
+        x: *const f32,
+        x_count: u32,
+        out: *mut f32,
+        out_count: u32,
+        rows: u32,
+    ) -> i32;
 }
