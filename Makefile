@@ -32,7 +32,7 @@ export REALM_PROGRAM=$(CURDIR)/build/$(1)/realm.wasm
 ctest --preset $(1)
 endef
 
-.PHONY: run build test isolation bench format asan tsan clean help bootstrap venv
+.PHONY: run build test isolation fuzz soak bench format asan tsan clean help bootstrap venv
 
 run: build ## build everything, fetch a small model and ask it something (PROMPT="...")
 	@model=$$($(fetch_model))
@@ -60,6 +60,15 @@ isolation: build venv ## the 43 hostile guests, measured, into docs/threat_model
 	@$(test_data)
 	export REALM_BINARY=$(release)/realm-runtime
 	$(cache)/venv/bin/python tests/isolation/write_table.py
+
+fuzz: build ## libFuzzer over everything that reads strangers' bytes, FUZZ_SECONDS=60 for each target (needs clang-19, libclang-rt-19-dev)
+	@cmake --build build/release --parallel $(jobs) --target realm-fuzz | sed -un '/^\[/p'
+	python3 tests/fuzz/run.py build/release/realm-fuzz
+
+soak: build venv ## honest and hostile load together, SOAK_SECONDS=3600: memory and descriptors stay flat
+	@$(test_data)
+	export REALM_BINARY=$(release)/realm-runtime
+	$(cache)/venv/bin/python tests/isolation/soak.py
 
 bench: build ## run the benchmarks
 	@REALM_MODEL=$$($(fetch_model))

@@ -17,7 +17,11 @@ PartName part_name(std::string_view stem) {
   const std::string text(stem);
   std::smatch found;
   if (!std::regex_match(text, found, pattern)) return {text, 1, 1};
-  return {found[1].str(), static_cast<uint32_t>(std::stoul(found[2].str())), static_cast<uint32_t>(std::stoul(found[3].str()))};
+  const auto number = [&](size_t group) { return static_cast<uint32_t>(std::stoul(found[group].str())); };
+  PartName part{found[1].str(), number(2), number(3)};
+  // Part 2 of 1 and part 0 are none: the file is what it is called.
+  if (part.parts < 2 || part.part < 1 || part.part > part.parts) return {text, 1, 1};
+  return part;
 }
 
 std::string part_file(const PartName& part) {

@@ -214,7 +214,7 @@ Result<PulledModel> pull(const std::string& text, const PullOptions& options) {
     return fail(ErrorCode::invalid_argument,
                 "'" + as.name + "' cannot be a model's name: 1 to 128 letters, digits, '.', '_' and '-'; see --name");
   }
-  if (as.parts == 0 || as.parts > model_parts_max || (as.parts > 1 && !options.sha256.empty())) {
+  if (as.parts > model_parts_max || (as.parts > 1 && !options.sha256.empty())) {
     return fail(ErrorCode::invalid_argument, text + ": a model in parts may have 256 at most, and --sha256 is of a single file");
   }
   const fs::path incoming = options.folder / "incoming";

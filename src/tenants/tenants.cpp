@@ -39,13 +39,6 @@ Result<void> check(const Realm& realm) {
 
 }  // namespace
 
-bool is_name(std::string_view text) {
-  const auto allowed = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
-  };
-  return !text.empty() && text.size() <= 128 && std::all_of(text.begin(), text.end(), allowed);
-}
-
 struct Tenants::Impl {
   TenantsOptions options;
   std::unique_ptr<Storage> storage;

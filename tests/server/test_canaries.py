@@ -5,11 +5,15 @@ import json
 import os
 import random
 import threading
-import time
+import urllib.request
+from pathlib import Path
 
+import wasm_modules
 from server_process import Server
 
+PROGRAM = Path(__file__).with_name("canary_program.cpp")
 REALMS = 32
+OWN_PROGRAMS = 16  # of these realms
 THREADS = 8
 REQUESTS = int(os.environ.get("REALM_CANARY_REQUESTS", "400"))
 
@@ -48,18 +52,33 @@ def made_request(random, word):
     ])
 
 
+def own_request(random, realm, word):
+    """To the realm's own program: prompts of each realm have a length of their own."""
+    what = random.choice(["fork", "save", "load", "store", "memory", "trap"])
+    return "/v1/programs/own/run", {"do": what, "word": word, "times": 1 + int(realm.partition("-")[2])}
+
+
+def upload(server, key, module):
+    request = urllib.request.Request(server.url + "/v1/programs/own", module, {"Authorization": f"Bearer {key}"}, method="PUT")
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        assert answer.status == 201
+
+
 def send(server, key, path, body, leave_early: bool) -> str:
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     try:
         connection.request("POST", path, json.dumps(body), {"Authorization": f"Bearer {key}"})
         answer = connection.getresponse()
-        text = answer.read(64 if leave_early else None)
+        try:
+            text = answer.read(64 if leave_early else None)
+        except http.client.IncompleteRead as cut:  # its program trapped
+            text = cut.partial
         return str(answer.headers) + text.decode(errors="replace")
     finally:
         connection.close()
 
 
-def run(server, keys, watch, requests):
+def run(server, keys, own, watch, requests):
     left = iter(range(requests))
     lock = threading.Lock()
     statuses = []
@@ -72,6 +91,8 @@ def run(server, keys, watch, requests):
                     return
             realm = numbers.choice(list(keys))
             path, body = made_request(numbers, watch.words[realm])
+            if realm in own and numbers.random() < 0.6:
+                path, body = own_request(numbers, realm, watch.words[realm])
             text = send(server, keys[realm], path, body, numbers.random() < 0.15)
             watch.look(realm, text)
             statuses.append(text)
@@ -84,13 +105,26 @@ def run(server, keys, watch, requests):
     return statuses
 
 
-def test_no_foreign_canary(realm, tiny_model):
+def check_own_programs(answers):
+    """They found nothing foreign either, and did what they are for."""
+    assert not [text for text in answers if "FOREIGN" in text]
+    for done in ("zero", "saved canary", "loaded canary", "kept canary"):
+        assert any(done in text for text in answers), done
+
+
+def test_no_foreign_canary(realm, tiny_model, tmp_path):
+    module = wasm_modules.from_cpp(PROGRAM.read_text(), tmp_path)
     # Fewer places than realms: prefixes are evicted and realms closed all the time.
     server = Server(realm.binary, tiny_model, "--max-realms", 12, "--saved-kv-mib", 8, "--parallel", 6)
     try:
         watch = Watch({f"realm-{i}": f"canary{random.Random(i).getrandbits(60):015x}" for i in range(REALMS)})
         keys = {name: server.key(name) for name in watch.words}
-        assert len(run(server, keys, watch, REQUESTS)) == REQUESTS
+        own = list(keys)[:OWN_PROGRAMS]
+        for name in own:
+            upload(server, keys[name], module)
+        answers = run(server, keys, own, watch, REQUESTS)
+        assert len(answers) == REQUESTS
+        check_own_programs(answers)
         metrics = server.get("/metrics").decode()
         # A request that brings another's word along, as a leak would, is noticed by the same look.
         assert not watch.found, watch.found[:3]
@@ -100,10 +134,11 @@ def test_no_foreign_canary(realm, tiny_model):
         assert [(owner, foreign) for owner, foreign, _ in watch.found] == [("realm-0", "realm-1")]
         evicted = server.metric("realm_resident_evictions_total")
         gone = server.metric("realm_clients_gone_total")
+        forked = server.metric("realm_forked_tokens_total")
     finally:
         assert server.stop() == 0
     planted = len(watch.found)
     watch.look(None, metrics)
     watch.look(None, "\n".join(server.lines))
     assert len(watch.found) == planted, watch.found[planted:][:3]
-    assert evicted > 10 and gone >= 0
+    assert evicted > 10 and gone >= 0 and forked > 0

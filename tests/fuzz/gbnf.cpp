@@ -1,0 +1,12 @@
+// A grammar in llama.cpp's notation.
+#include "fuzz/constraint_walk.h"
+#include "fuzz/fuzz_target.h"
+
+REALM_FUZZ_TARGET(gbnf, bytes) {
+  std::string problem;
+  const auto constraint = realm::Constraint::from_gbnf(bytes, problem);
+  REALM_CHECK((constraint == nullptr) == !problem.empty());
+  if (constraint == nullptr) return;
+  realm::fuzz::Choices choices(bytes);
+  realm::fuzz::walk(*constraint, choices, [](const std::string&) {});
+}
