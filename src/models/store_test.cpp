@@ -107,7 +107,7 @@ TEST_F(StoreTest, AHundredFirstRequestsLoadOnce) {
   loader.hold(true);
   std::vector<std::future<Result<ModelStore::Lease>>> asked;
   for (int i = 0; i < 100; ++i) asked.push_back(ask("a"));
-  while (loader.loads == 0) usleep(1'000);
+  for (int i = 0; loader.loads == 0 && i < 10'000; ++i) usleep(1'000);
   EXPECT_EQ(state("a").kind, ModelState::loading);
   loader.hold(false);
   std::vector<ModelStore::Lease> leases;
