@@ -1,4 +1,4 @@
-"""Each test here is a case of the table in docs/threat_model.md: `test_07_...` is case 7. It gets a realm of its own on the one server
+"""Each test here is a case of the table in docs/threat_model.md: `test_07_...` is case 7. It gets a realm of its own on the server
 that a victim streams from, and whatever it does, at its end the server lives, the victim streams and nothing is left over."""
 
 import os
@@ -12,7 +12,7 @@ import wasm_modules
 from world import Case, World
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")  # not longer: the victim takes a core
 def world(realm, tiny_model, tmp_path_factory):
     data = tmp_path_factory.mktemp("data")
     assert realm.run("pull", tiny_model, "--name", "private", "--data", data).returncode == 0
