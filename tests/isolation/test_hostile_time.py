@@ -14,7 +14,7 @@ def cpu_s(case) -> float:
     return case.world.server.metric("realm_guest_cpu_seconds_total", realm=case.realm)
 
 
-def check_cpu(case, answer: Answer, overrun_ms=60):
+def check_cpu(case, answer: Answer, overrun_ms=200):  # the ticker may wait for a core
     """Ended for its CPU time, soon after its deadline."""
     assert answer.outcome == "500 program_failed" and "200 ms of CPU" in answer.error["message"], answer.body
     assert answer.seconds < 0.2 * 4 + SLACK_S
