@@ -121,7 +121,6 @@ boost::json::object own_kernels(const Setup& setup) {
 
 boost::json::object kernels_by_type(const Setup& setup) {
   constexpr std::pair<const char*, llama_ftype> types[] = {{"F16", LLAMA_FTYPE_MOSTLY_F16},
-
                                                            {"Q8_0", LLAMA_FTYPE_MOSTLY_Q8_0},
                                                            {"Q5_0", LLAMA_FTYPE_MOSTLY_Q5_0},
                                                            {"Q5_1", LLAMA_FTYPE_MOSTLY_Q5_1}};

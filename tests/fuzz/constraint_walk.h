@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "base/check.h"
 #include "fuzz/fuzz_choices.h"
@@ -32,6 +33,17 @@ void walk(Constraint& constraint, Choices& choices, const AtEnd& at_end) {
     REALM_CHECK(taken || matcher.gave_up());
     answer += next;
   }
+}
+
+// The same for what `compile(problem)` makes of the bytes: a constraint, or nothing and a problem.
+template <class Compile, class AtEnd>
+void compile_and_walk(std::string_view bytes, const Compile& compile, const AtEnd& at_end) {
+  std::string problem;
+  const auto constraint = compile(problem);
+  REALM_CHECK((constraint == nullptr) == !problem.empty());
+  if (constraint == nullptr) return;
+  Choices choices(bytes);
+  walk(*constraint, choices, at_end);
 }
 
 }  // namespace realm::fuzz
