@@ -21,6 +21,7 @@ function(realm_layer name)
     add_executable(realm_${name}_test ${tests})
     target_link_libraries(realm_${name}_test PRIVATE realm_${name} GTest::gtest_main)
     add_test(NAME ${name} COMMAND realm_${name}_test)
-    set_tests_properties(${name} PROPERTIES TIMEOUT 900)
+    # With sanitizers or without optimisation a step of a model takes some ten times as long.
+    set_tests_properties(${name} PROPERTIES TIMEOUT $<IF:$<CONFIG:Release>,900,3600>)
   endif()
 endfunction()

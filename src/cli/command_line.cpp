@@ -148,6 +148,15 @@ int run(RunOptions& options, Interrupts& interrupts) {
   return options.realms > 0 ? run_realms(options, interrupts) : run_prompt(options, interrupts);
 }
 
+// One line.
+std::string usage_fault(const CLI::App& app, const CLI::ParseError& error) {
+  std::string message = error.what();
+  message.resize(std::min(message.size(), message.find('\n')));
+  const auto left_over = app.remaining(true);
+  if (message.find("subcommand is required") != std::string::npos && !left_over.empty()) return left_over.front() + ": no such command";
+  return message;
+}
+
 int parse_and_run(int argc, char** argv) {
   if (argc == 3 && std::string_view(argv[1]) == realm::models::validation_argument)
     return realm::models::run_validation_child(std::atoi(argv[2]));
@@ -183,9 +192,7 @@ int parse_and_run(int argc, char** argv) {
   } catch (const CLI::Success& wanted) {
     return app.exit(wanted);
   } catch (const CLI::ParseError& error) {
-    std::string message = error.what();
-    message.resize(std::min(message.size(), message.find('\n')));
-    std::fprintf(stderr, "realm: %s (realm --help)\n", printable(message).c_str());
+    std::fprintf(stderr, "realm: %s (realm --help)\n", printable(usage_fault(app, error)).c_str());
     return exit_usage;
   }
   signal(SIGPIPE, SIG_IGN);

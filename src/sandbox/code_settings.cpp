@@ -16,6 +16,10 @@ wasm_config_t* make_code_config() {
   wasmtime_config_wasm_multi_memory_set(config, false);
   wasmtime_config_wasm_tail_call_set(config, true);
   wasmtime_config_wasm_custom_page_sizes_set(config, false);
+#if defined(__SANITIZE_THREAD__)
+  // The compiler's own synchronisation is invisible to ThreadSanitizer: each object that changes threads would be a report.
+  wasmtime_config_parallel_compilation_set(config, false);
+#endif
   return config;
 }
 

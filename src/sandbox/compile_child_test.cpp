@@ -169,18 +169,14 @@ std::string bomb() {
   return wasm + "\x0a" + leb(code.size()) + code;
 }
 
-// A sanitizer says with more system calls than the child has that memory is used up.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr const char* end_of_bomb = "its compilation ";
-#else
-constexpr const char* end_of_bomb = "its compilation used up";
-#endif
-
 TEST_F(CompileChildTest, ABombCostsTheChildAlone) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "a sanitizer's allocator ends the process in its own way when memory is used up";
+#endif
   const auto code = compile_in_child("/proc/self/exe", bomb());
   ASSERT_FALSE(code);
   EXPECT_EQ(code.error().code, ErrorCode::unsupported);
-  EXPECT_NE(code.error().message.find(end_of_bomb), std::string::npos) << code.error().message;
+  EXPECT_NE(code.error().message.find("its compilation used up"), std::string::npos) << code.error().message;
   EXPECT_TRUE(load(bytes_of("(module (func (export \"handle\") (result i32) i32.const 1))"), "a"));
 }
 

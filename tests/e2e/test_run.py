@@ -153,6 +153,11 @@ def test_wrong_usage_is_exit_code_2(realm, arguments):
     assert done.stdout == b"" and len(done.stderr.decode().splitlines()) == 1
 
 
+@pytest.mark.parametrize("arguments", [("nonsense",), ("realms", "nonsense")])
+def test_a_command_that_there_is_not_is_named(realm, arguments):
+    assert "nonsense: no such command" in realm.refusal(*arguments, code=2)
+
+
 def test_no_prompt_is_wrong_usage(realm):
     assert "prompt" in realm.refusal("run", code=2)
 
