@@ -72,7 +72,8 @@ soak: build venv ## honest and hostile load together, SOAK_SECONDS=3600: memory 
 
 bench: build ## run the benchmarks
 	@REALM_MODEL=$$($(fetch_model))
-	export REALM_MODEL REALM_BINARY=$(release)/realm-runtime REALM_PROGRAM=$(release)/realm.wasm
+	LLAMA_SERVER=$${LLAMA_SERVER:-$$(python3 tools/build_peers.py)}
+	export REALM_MODEL LLAMA_SERVER REALM_BINARY=$(release)/realm-runtime REALM_PROGRAM=$(release)/realm.wasm
 	python3 bench/run.py
 
 format: ## format the C++ sources in place (needs clang-format-14)

@@ -1,7 +1,8 @@
-"""Sixteen realms with a stream each against llama-server with 16 slots: same model, prompts and threads, alternating in one run.
+"""Sixteen customers with a stream each: realm against llama-server with 16 slots (KV split and unified), and against 16 with a slot each.
 
-Usage: bench/against_llama_server.py [--rounds N]; LLAMA_SERVER is the path of llama-server, built from the same llama.cpp. Prints one JSON
-object.
+Usage: bench/against_llama_server.py [--rounds N] [--model FILE]; LLAMA_SERVER is llama-server's path (tools/build_peers.py builds one).
+Same model, threads, context and prompts, in turns in one run; it ends when prompts or answers have not the same number of tokens
+everywhere. Prints one JSON object.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import os
 import socket
 import statistics
 import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -17,80 +19,153 @@ import urllib.request
 from server_load import Server, percentile, stream
 
 STREAMS = 16
-TOKENS = 96
-CONTEXT = 1_024
+TOKENS = 64
+PROMPT_WORDS = 48
+CONTEXT = 512
 TOPICS = "harbours bridges clocks bees maps rivers trains glass salt wind stars ink bread wool snow mills".split()
+FILLER = "that a traveller tells late at night to a friend who listens without a word while rain falls on the roof".split()
 
 
 class LlamaServer:
-    def __init__(self, threads):
+    def __init__(self, slots, threads, *args):
         with socket.socket() as sock:
             sock.bind(("127.0.0.1", 0))
             self.port = sock.getsockname()[1]
-        command = [os.environ["LLAMA_SERVER"], "-m", os.environ["REALM_MODEL"], "-np", STREAMS, "-c", STREAMS * CONTEXT, "-t", threads,
-                   "--port", self.port, "--no-webui"]
+        command = [os.environ["LLAMA_SERVER"], "-m", os.environ["REALM_MODEL"], "-np", slots, "-c", slots * CONTEXT, "-t", threads,
+                   "--port", self.port, *args]
         self.process = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=5)
-                return
-            except OSError:
-                if self.process.poll() is not None or time.monotonic() > deadline:
-                    raise SystemExit("llama-server did not start") from None
-                time.sleep(0.1)
+        deadline = time.monotonic() + 120
+        while not self.answers():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit(f"llama-server did not start: {command}")
+            time.sleep(0.1)
+        props = json.load(urllib.request.urlopen(f"http://127.0.0.1:{self.port}/props", timeout=5))
+        if props["total_slots"] != slots or props["default_generation_settings"]["n_ctx"] < CONTEXT:
+            raise SystemExit(f"llama-server has {props['total_slots']} slots of {props['default_generation_settings']['n_ctx']} tokens")
+
+    def answers(self):
+        try:
+            return urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=5).status == 200
+        except OSError:
+            return False
 
     def stop(self):
         self.process.terminate()
         self.process.wait(60)
 
 
-def round_of(port, keys, number):
-    """All streams at once: tokens per second of all, times to the first token, times between tokens."""
+class Contender:
+    """Servers, and for each of the streams the port and the key that it uses."""
+
+    def __init__(self, servers, ports, keys):
+        self.servers, self.ports, self.keys, self.rounds = servers, ports, keys, []
+
+    def cpu_seconds(self):
+        return sum(cpu_seconds(server.process.pid) for server in self.servers)
+
+    def memory_mib(self):
+        each = [memory_kib(server.process.pid) for server in self.servers]
+        return {"resident_mib": sum(rss for rss, _ in each) / 1024, "private_mib": sum(private for _, private in each) / 1024}
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def memory_kib(pid):
+    with open(f"/proc/{pid}/smaps_rollup") as file:
+        lines = {line.split(":")[0]: int(line.split()[1]) for line in file if line.rstrip().endswith("kB")}
+    return lines["Rss"], lines["Private_Clean"] + lines["Private_Dirty"]
+
+
+def prompt(stream_number, round_number):
+    words = ["Chapter", str(round_number), "about", TOPICS[stream_number], *FILLER]
+    while len(words) < PROMPT_WORDS:
+        words += ["and", "then", *FILLER]
+    return " ".join(words[:PROMPT_WORDS])
+
+
+def measure(contender, number):
+    """All streams at once."""
     answers = [None] * STREAMS
 
     def work(i):
-        answers[i] = stream(port, keys[i], f"Write about {TOPICS[i]}, chapter {number}.", TOKENS)[0]
+        answers[i] = stream(contender.ports[i], contender.keys[i], prompt(i, number), TOKENS)
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(STREAMS)]
-    began = time.monotonic()
+    cpu, began = contender.cpu_seconds(), time.monotonic()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     seconds = time.monotonic() - began
-    between = [b - a for times in answers for a, b in zip(times, times[1:])]
-    return TOKENS * STREAMS / seconds, [times[0] for times in answers], between
+    if not all(usage for _, usage in answers):
+        raise SystemExit("a stream was cut off or refused")
+    counts = [(usage["prompt_tokens"], usage["completion_tokens"]) for _, usage in answers]
+    tokens = sum(completion for _, completion in counts)
+    return {"counts": counts, "tokens_per_second": tokens / seconds, "cpu_s": (contender.cpu_seconds() - cpu) * 1_000 / tokens,
+            "first": [1e3 * times[0] for times, _ in answers],
+            "between": [1e3 * (b - a) for times, _ in answers for a, b in zip(times, times[1:])],
+            "jain": jain([1 / times[-1] for times, _ in answers])}
 
 
-def summary(rounds):
-    first = [1e3 * each for _, times, _ in rounds for each in times]
-    between = [1e3 * each for _, _, times in rounds for each in times]
-    return {"tokens_per_second": statistics.median(rate for rate, _, _ in rounds), "ttft_ms_p50": percentile(first, 0.5),
-            "ttft_ms_p99": percentile(first, 0.99), "itl_ms_p50": percentile(between, 0.5), "itl_ms_p99": percentile(between, 0.99)}
+def jain(rates):
+    """Jain's index of fairness: 1 when all are served alike, 1/n when one has everything."""
+    return sum(rates) ** 2 / (len(rates) * sum(rate * rate for rate in rates))
+
+
+def summary(contender):
+    rounds = contender.rounds
+    first = [each for round_ in rounds for each in round_["first"]]
+    between = [each for round_ in rounds for each in round_["between"]]
+    rates = [round_["tokens_per_second"] for round_ in rounds]
+    return {"tokens_per_second": statistics.median(rates), "slowest": min(rates), "fastest": max(rates),
+            "ttft_ms_p50": percentile(first, 0.5), "ttft_ms_p99": percentile(first, 0.99),
+            "itl_ms_p50": percentile(between, 0.5), "itl_ms_p99": percentile(between, 0.99),
+            "jain": min(round_["jain"] for round_ in rounds),
+            "cpu_s_a_1000_tokens": statistics.median(round_["cpu_s"] for round_ in rounds), **contender.memory_mib()}
+
+
+def start(threads):
+    realm = Server("--threads", str(threads), "--ctx", str(CONTEXT), "--max-realms", str(STREAMS))
+    contenders = {"realm": Contender([realm], [realm.port] * STREAMS, [realm.key(f"customer-{i}") for i in range(STREAMS)])}
+    keys = ["none"] * STREAMS
+    for name, args in (("llama_server_16_slots", ("--no-kv-unified",)), ("llama_server_16_slots_unified", ("--kv-unified",))):
+        server = LlamaServer(STREAMS, threads, *args)
+        contenders[name] = Contender([server], [server.port] * STREAMS, keys)
+    many = [LlamaServer(1, threads) for _ in range(STREAMS)]
+    contenders["llama_server_16_processes"] = Contender(many, [server.port for server in many], keys)
+    return contenders
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
-    threads = os.cpu_count() // 2 if os.cpu_count() > 2 else os.cpu_count()
-    realm = Server("--threads", str(threads), "--ctx", str(CONTEXT), "--max-realms", str(STREAMS))
-    peer = LlamaServer(threads)
+    parser.add_argument("--model", help="instead of REALM_MODEL")
+    options = parser.parse_args()
+    os.environ["REALM_MODEL"] = options.model or os.environ["REALM_MODEL"]
+    threads = max(1, os.cpu_count() // 2) if os.cpu_count() > 2 else os.cpu_count()
+    contenders = start(threads)
     try:
-        keys = [realm.key(f"customer-{i}") for i in range(STREAMS)]
-        measured = {"realm": [], "llama_server": []}
-        for number in range(rounds + 1):
-            of_realm, of_peer = round_of(realm.port, keys, number), round_of(peer.port, keys, number)
-            if number > 0:  # the first one warms both up
-                measured["realm"].append(of_realm)
-                measured["llama_server"].append(of_peer)
+        for number in range(options.rounds + 1):
+            for name, contender in contenders.items():
+                measured = measure(contender, number)
+                if number > 0:  # the first one warms all up
+                    contender.rounds.append(measured)
+                print(f"bench: {name}: {measured['tokens_per_second']:.0f} tokens/s", file=sys.stderr)
+            if len({str(contender.rounds[-1]["counts"]) for contender in contenders.values() if contender.rounds}) > 1:
+                raise SystemExit("bench: the contenders count other tokens, so they did not do the same work")
+        figures = {name: summary(contender) for name, contender in contenders.items()}
     finally:
-        realm.stop()
-        peer.stop()
-    figures = {name: summary(of) for name, of in measured.items()}
-    ratio = figures["realm"]["tokens_per_second"] / figures["llama_server"]["tokens_per_second"]
-    print(json.dumps({**figures, "tokens_per_second_ratio": ratio}))
+        for contender in contenders.values():
+            for server in contender.servers:
+                server.stop()
+    ours = figures["realm"]["tokens_per_second"]
+    ratios = {f"times_{name}": ours / each["tokens_per_second"] for name, each in figures.items() if name != "realm"}
+    print(json.dumps({"streams": STREAMS, "threads": threads, "context_tokens": CONTEXT, "prompt_words": PROMPT_WORDS, "new_tokens": TOKENS,
+                      **ratios, **figures}))
 
 
 if __name__ == "__main__":

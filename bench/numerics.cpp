@@ -131,7 +131,9 @@ boost::json::object kernel_numerics(const Setup& setup) {
   readers.emplace_back("ggml, no flash attention", without_flash, setup.threads, unlike_slices);
   readers.emplace_back("ggml, weights as floats", with_floats, setup.threads, unlike_slices);
   for (const kernels::NamedSet& set : kernels::known_sets()) {
-    readers.emplace_back("ours, " + std::string(set.name), SideOptions{.model = setup.model, .set = set.name}, setup.threads,
+    const std::string name = "ours, " + std::string(set.name);
+    readers.emplace_back(name, SideOptions{.model = setup.model, .set = set.name}, setup.threads, unlike_slices);
+    readers.emplace_back(name + ", KV as q8_0", SideOptions{.model = setup.model, .set = set.name, .kv = GGML_TYPE_Q8_0}, setup.threads,
                          unlike_slices);
   }
   auto text = truth.model().tokenize(text_of_docs(), {.add_special = true}).value();

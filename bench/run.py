@@ -113,10 +113,8 @@ def main():
     os.environ.setdefault("REALM_PROGRAM", str(BUILD / "realm.wasm"))
     benchmarks = [*run(BUILD / "realm-bench"), processes(binary)]
     scripts = ("server_latency.py", "flood.py", "weights.py", "structured_output.py", "best_of_n.py", "prefix_timing.py",
-               "slow_connections.py")
+               "slow_connections.py", "against_llama_server.py", "density.py")
     benchmarks += [of_server(binary, script) for script in scripts]
-    if os.environ.get("LLAMA_SERVER"):
-        benchmarks.append(of_server(binary, "against_llama_server.py"))
     page = PAGE.read_text()
     figures = [f"## Figures of {date.today().isoformat()}", "", "| | |", "|---|---|"]
     facts = {**machine(), "model": Path(os.environ.get("REALM_MODEL", "the bundled one")).name, "commit": commit()}

@@ -10,7 +10,7 @@ packages=(
 )
 # The tests run Node clients; any Node from elsewhere will do.
 command -v npm >/dev/null || packages+=(nodejs npm)
-for tool in curl jq openssl; do command -v "$tool" >/dev/null || packages+=("$tool"); done
+for tool in curl jq openssl valgrind; do command -v "$tool" >/dev/null || packages+=("$tool"); done
 least_rust=1.95
 
 fail() {

@@ -27,13 +27,14 @@ def cases_folder() -> Path:
 def download(work: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:", "--dest", str(work), PACKAGE]
     subprocess.run(command, check=True, stdout=sys.stderr)
-    return next(work.glob("*.tar.gz"))
+    package = next(work.glob("*.tar.gz"))
+    digest = hashlib.sha256(package.read_bytes()).hexdigest()
+    if digest != SHA256:
+        raise SystemExit(f"{package.name} has SHA-256 {digest}, expected {SHA256}")
+    return package
 
 
 def extract(package: Path, target: Path) -> None:
-    digest = hashlib.sha256(package.read_bytes()).hexdigest()
-    if digest != SHA256:
-        raise SystemExit(f"fetch_templates: {package.name} has SHA-256 {digest}, expected {SHA256}")
     target.mkdir()
     with tarfile.open(package) as archive:
         for member in archive:

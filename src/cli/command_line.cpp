@@ -45,6 +45,9 @@ void add_model_options(CLI::App& command, RunOptions& options) {
   command.add_option("--backend", options.backend, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}));
   command.add_option("--kernels", options.kernels, "own or ggml: whose code computes on the CPU (default: own)")
       ->check(CLI::IsMember({"own", "ggml"}));
+  command
+      .add_option("--kv-type", options.kv_type, "f16 or q8_0: how the KV cache holds numbers (default: f16; q8_0 takes half the memory)")
+      ->check(CLI::IsMember({"f16", "q8_0"}));
   command.add_option("--program", options.program, "realm.wasm to use (default: the one beside this executable)");
   command.add_option("-c,--ctx", options.context_tokens, "longest conversation in tokens (default: what the model knows, at most 8192)")
       ->check(between(16, 1 << 24));

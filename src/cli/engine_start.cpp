@@ -17,9 +17,10 @@ runtime::RuntimeOptions runtime_options(const RunOptions& options, std::filesyst
   runtime.program = std::move(program);
   runtime.compute_threads = options.threads;
   runtime.sandbox.code_cache = cache_folder() / "code";
-  runtime.sandbox.instances_max = std::max(sequences, 16u);
+  runtime.sandbox.instances_max = std::max(sequences, 4u);
   runtime.sandbox.workers = std::clamp(std::thread::hardware_concurrency(), 1u, 4u);
   runtime.scheduler.context_tokens_max = options.context_tokens;
+  runtime.scheduler.kv_type = engine::parse_kv_type(options.kv_type).value();  // checked by the command line
   runtime.scheduler.sequences_max = std::clamp(sequences, 1u, sequences_active_max);
   return runtime;
 }

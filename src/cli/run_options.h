@@ -14,6 +14,7 @@ struct RunOptions {
   std::string program;
   std::string backend = "auto";
   std::string kernels = "own";
+  std::string kv_type = "f16";
   std::string system;
   std::optional<int64_t> max_tokens;
   std::optional<double> temperature;

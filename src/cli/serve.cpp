@@ -97,6 +97,7 @@ runtime::RuntimeOptions runtime_options(const RunOptions& options, const ServerS
   runtime.sandbox.instances_max = instances_max;
   runtime.sandbox.workers = settings.workers > 0 ? settings.workers : std::clamp(std::thread::hardware_concurrency(), 1u, workers_max);
   runtime.scheduler.context_tokens_max = options.context_tokens;
+  runtime.scheduler.kv_type = engine::parse_kv_type(options.kv_type).value();  // checked by the command line
   runtime.scheduler.sequences_max = settings.sequences_max;
   runtime.scheduler.inter_token_target_ms = settings.inter_token_target_ms;
   runtime.scheduler.kv_bytes_max = kv_bytes(settings);

@@ -32,6 +32,10 @@ Result<std::unique_ptr<KvContext>> KvContext::create(std::shared_ptr<Model> mode
   // Pooled here, over the slices of a prompt; but for scores the last slice is enough, and llama.cpp has the head.
   params.pooling_type = options.ranks ? LLAMA_POOLING_TYPE_RANK : LLAMA_POOLING_TYPE_NONE;
   params.n_threads = params.n_threads_batch = static_cast<int32_t>(pool.threads());
+  if (options.kv_type == KvType::q8_0) {
+    params.type_k = params.type_v = GGML_TYPE_Q8_0;
+    params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_ENABLED;  // llama.cpp quantises values for nothing else
+  }
   params.kv_unified = false;
   params.swa_full = true;  // a windowed cache could not be rolled back
   params.no_perf = true;

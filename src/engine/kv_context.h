@@ -10,6 +10,7 @@
 #include "base/result.h"
 #include "engine/compute_pool.h"
 #include "engine/kv_memory.h"
+#include "engine/kv_type.h"
 #include "engine/model.h"
 #include "engine/state_store.h"
 
@@ -23,7 +24,8 @@ struct KvContextOptions {
   uint32_t batch_tokens_max = 512;  // of one micro-batch
   uint32_t extra_rows_max = 0;      // of logits, beyond one of each stream
   bool ranks = false;               // with embeddings: scores of a stream's last token
-  bool embeddings = false;          // rows of the last layer's output rather than logits, of every token
+  KvType kv_type = KvType::f16;
+  bool embeddings = false;  // rows of the last layer's output rather than logits, of every token
 };
 
 class KvContext {

@@ -86,6 +86,28 @@ TEST_F(KvMemoryTest, PagesAreResidentAsTokensFillThemAndGoWithTheirStream) {
   EXPECT_EQ(resident(), 0u);
 }
 
+// The answer to the same prompt with each type, and the bytes of a token.
+TEST_F(KvMemoryTest, Q8TakesAboutHalfOfTheBytesAndAnswersAlike) {
+  std::vector<int32_t> answers[2];
+  uint64_t token_bytes[2] = {};
+  const std::vector<int32_t> prompt = model_->tokenize("The capital of France is the city of", {}).value();
+  for (const KvType type : {KvType::f16, KvType::q8_0}) {
+    SchedulerOptions options;
+    options.sequences_max = streams;
+    options.context_tokens_max = stream_tokens;
+    options.kv_type = type;
+    auto scheduler = Scheduler::create(model_, pool_, options);
+    ASSERT_TRUE(scheduler) << scheduler.error().message;
+    token_bytes[static_cast<int>(type)] = (*scheduler)->stats().kv_bytes_per_token;
+    BlockingSequence sequence(**scheduler, {.flow = 1, .tokens_max = 64});
+    EXPECT_EQ(sequence->set_plan({}), SequenceStatus::ok);
+    EXPECT_EQ(sequence->append(prompt), SequenceStatus::ok);
+    answers[static_cast<int>(type)] = sequence.take(4);
+  }
+  EXPECT_EQ(token_bytes[1] * 32, token_bytes[0] * 17);
+  EXPECT_EQ(answers[0], answers[1]);
+}
+
 TEST_F(KvMemoryTest, PagesOfAnEndedSequenceAreGivenBack) {
   SchedulerOptions options;
   options.sequences_max = streams;

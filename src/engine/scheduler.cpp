@@ -39,7 +39,8 @@ Result<std::unique_ptr<Scheduler>> Scheduler::create(std::shared_ptr<Model> mode
                                                              ? options.context_tokens_max
                                                              : std::min(info.context_tokens_trained, context_tokens_default),
                                     .batch_tokens_max = options.prefill_tokens_max,
-                                    .extra_rows_max = guesses_max};
+                                    .extra_rows_max = guesses_max,
+                                    .kv_type = options.kv_type};
   auto kv = KvContext::create(model, *pool, kv_options);
   if (!kv) return fail(std::move(kv));
   auto impl = std::make_unique<Impl>(model, std::move(pool), options, std::move(*kv));

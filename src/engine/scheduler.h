@@ -14,6 +14,7 @@
 
 #include "base/result.h"
 #include "engine/compute_pool.h"
+#include "engine/kv_type.h"
 #include "engine/model.h"
 #include "engine/sequence.h"
 
@@ -27,6 +28,7 @@ struct SchedulerOptions {
   uint32_t sequences_max = 256;           // active at once: 1 to 256
   uint32_t context_tokens_max = 0;        // longest sequence; 0: what the model was trained for, at most context_tokens_default
   uint64_t kv_bytes_max = 0;              // reserved by active sequences together; 0: half of the memory free at start
+  KvType kv_type = KvType::f16;           // q8_0: about half of the memory a token, the output is not quite the same
   uint64_t saved_bytes_max = 1ull << 30;  // saved KV of idle sequences, and of ended ones as prefixes for later
   uint32_t sequences_open_max = 16'384;   // live handles, active or not
   uint32_t prefill_tokens_max = 512;      // of one step, all sequences together

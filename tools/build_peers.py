@@ -1,0 +1,60 @@
+#!/usr/bin/env python3
+"""Builds llama.cpp's llama-server, which the benchmarks compare with, into the cache, and prints its path.
+
+The sources are those of the source package of llama-cpp-python; the build is llama.cpp's default for this machine's own processor.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+from fetch_templates import PACKAGE, download
+
+SOURCES = "/vendor/llama.cpp/"
+OPTIONS = ("CMAKE_BUILD_TYPE=Release", "BUILD_SHARED_LIBS=OFF", "LLAMA_CURL=OFF", "LLAMA_OPENSSL=OFF", "LLAMA_BUILD_TESTS=OFF",
+           "LLAMA_BUILD_EXAMPLES=OFF")
+PROGRAMS = ("llama-server",)
+
+
+def peers_folder() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "realm" / "peers" / PACKAGE.replace("==", "-")
+
+
+def extract(package: Path, target: Path) -> None:
+    with tarfile.open(package) as archive:
+        for member in archive:
+            if SOURCES in member.name and member.isfile():
+                file = target / member.name.split(SOURCES, 1)[1]
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(archive.extractfile(member).read())
+
+
+def build(work: Path) -> Path:
+    extract(download(work), work / "sources")
+    configure = ["cmake", "-G", "Ninja", "-S", work / "sources", "-B", work / "build", *(f"-D{option}" for option in OPTIONS)]
+    subprocess.run([str(part) for part in configure], check=True, stdout=subprocess.DEVNULL)
+    compile_all = ["cmake", "--build", str(work / "build"), "--parallel", str(os.cpu_count()), "--target", *PROGRAMS]
+    subprocess.run(compile_all, check=True, stdout=sys.stderr)
+    return work / "build" / "bin"
+
+
+def main() -> None:
+    folder = peers_folder()
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        print("building llama-server (about ten minutes on two cores, once)", file=sys.stderr)
+        work = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".build-"))
+        try:
+            build(work).rename(folder)
+        finally:
+            shutil.rmtree(work)
+    print(folder / "llama-server")
+
+
+if __name__ == "__main__":
+    main()
