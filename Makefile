@@ -23,7 +23,7 @@ endef
 
 define compile
 cmake --preset $(1) $(CMAKE_FLAGS) --log-level=NOTICE | sed -un '/^\[/p' # progress only
-cmake --build build/$(1) --parallel $(jobs)
+cmake --build build/$(1) --parallel $(jobs) $(if $(2),--target $(2))
 endef
 
 define unit_tests
@@ -53,7 +53,7 @@ asan: bootstrap ## unit tests under AddressSanitizer and UndefinedBehaviorSaniti
 	$(call unit_tests,asan)
 
 tsan: bootstrap ## tests of the threaded layers under ThreadSanitizer
-	@$(call compile,tsan)
+	@$(call compile,tsan,realm_sandbox_test realm_engine_test realm_runtime_test realm-wasm)
 	$(call unit_tests,tsan)
 
 isolation: build venv ## the 43 hostile guests, measured, into docs/threat_model.md

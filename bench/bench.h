@@ -57,6 +57,9 @@ boost::json::object host_call_cost(const Setup& setup);           // start.cpp
 boost::json::object program_cost(const Setup& setup);             // program_cost.cpp
 boost::json::object llama_from_matmul(const Setup& setup);        // llama_from_matmul.cpp
 boost::json::object memory_per_realm(const Setup& setup);         // memory.cpp
+boost::json::object many_realms(const Setup& setup);              // many_realms.cpp
+boost::json::object prefix_reuse(const Setup& setup);             // many_realms.cpp
+boost::json::object busy_share(const Setup& setup);               // busy_share.cpp
 boost::json::object no_mixing(const Setup& setup);                // mixing.cpp
 boost::json::object own_kernels(const Setup& setup);              // kernels.cpp
 boost::json::object kernels_by_type(const Setup& setup);          // kernels.cpp
