@@ -1,7 +1,7 @@
 """Sixteen customers with a stream each: realm against llama-server with 16 slots (KV split and unified), and against 16 with a slot each.
 
 Usage: bench/against_llama_server.py [--rounds N] [--model FILE]; LLAMA_SERVER is llama-server's path (tools/build_peers.py builds one).
-Same model, threads, context and prompts, in turns in one run; it ends when prompts or answers have not the same number of tokens
+Same model, threads (together), context and prompts, in turns in one run; it ends when prompts or answers have not the same number of tokens
 everywhere. Prints one JSON object.
 """
 
@@ -135,7 +135,8 @@ def start(threads):
     for name, args in (("llama_server_16_slots", ("--no-kv-unified",)), ("llama_server_16_slots_unified", ("--kv-unified",))):
         server = LlamaServer(STREAMS, threads, *args)
         contenders[name] = Contender([server], [server.port] * STREAMS, keys)
-    many = [LlamaServer(1, threads) for _ in range(STREAMS)]
+    # Their best: with more threads they wait for each other by spinning, and for cores that others spin on.
+    many = [LlamaServer(1, max(1, threads // STREAMS)) for _ in range(STREAMS)]
     contenders["llama_server_16_processes"] = Contender(many, [server.port for server in many], keys)
     return contenders
 

@@ -17,7 +17,7 @@ from server_load import Server, stream
 
 STREAMS = 16
 PROMPT = "hello w1 w2"
-PROMPT_TOKENS = 22
+PROMPT_TOKENS = 20
 TOKENS = 64 - PROMPT_TOKENS
 THREADS = os.cpu_count()
 

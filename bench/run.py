@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Runs all benchmarks and writes their figures into docs/benchmarks.md. `make bench` builds first and sets REALM_MODEL."""
+"""Runs the benchmarks and writes the figures of each into docs/benchmarks.md as soon as it has them.
+
+Usage: bench/run.py [NAME ...], by default all of them. `make bench` builds first and sets the environment.
+"""
 
 import json
 import os
@@ -25,13 +28,9 @@ def field(file, name):
 
 
 def machine():
-    memory_kib = int(field("/proc/meminfo", "MemTotal").split()[0])
-    return {
-        "processor": field("/proc/cpuinfo", "model name"),
-        "cores": str(len(os.sched_getaffinity(0))),
-        "memory": f"{memory_kib / MIB:.0f} GiB",
-        "system": f"{platform.system()} {platform.release()}",
-    }
+    memory_gib = int(field("/proc/meminfo", "MemTotal").split()[0]) / MIB
+    cores = len(os.sched_getaffinity(0))
+    return f"{field('/proc/cpuinfo', 'model name')} with {cores} cores and {memory_gib:.0f} GiB, {platform.system()} {platform.release()}"
 
 
 def commit():
@@ -100,31 +99,59 @@ def section(name, figures):
     return [f"### {name}", *([line, ""] if line else []), *table(rows), ""]
 
 
-def page_with(text, figures):
-    before, found_begin, rest = text.partition(BEGIN)
-    _, found_end, after = rest.partition(END)
+# Of realm-bench, of this file, and scripts of this folder.
+IN_PROCESS = ("greedy_equality", "guest_against_bare_loop", "busy_share", "start_latency", "guest_cpu", "host_call_cost",
+              "memory_per_realm", "many_realms", "prefix_reuse", "no_mixing", "own_kernels")
+OF_SERVER = ("server_latency.py", "flood.py", "weights.py", "structured_output.py", "prefix_timing.py", "slow_connections.py",
+             "against_llama_server.py", "density.py", "best_of_n.py")
+SLOW = ("program_cost", "llama_from_matmul", "multiplication_peak", "kernel_numerics", "kernels_by_type")
+ALL = (*IN_PROCESS, "processes", *(Path(script).stem for script in OF_SERVER), *SLOW)
+
+
+def measured(binary, name):
+    if name == "processes":
+        return processes(binary)["figures"]
+    if f"{name}.py" in OF_SERVER:
+        return of_server(binary, f"{name}.py")["figures"]
+    return run(BUILD / "realm-bench", name)[0]["figures"]
+
+
+def with_section(page, name, lines):
+    """The page with a section in place of the one of that name, or after the others."""
+    before, found_begin, rest = page.partition(BEGIN)
+    inside, found_end, after = rest.partition(END)
     if not (found_begin and found_end):
         raise SystemExit(f"bench: {PAGE} has lost its markers {BEGIN} and {END}")
-    return before + "\n".join([BEGIN, "", *figures, END]) + after
+    if f"| {name} |" not in before:
+        raise SystemExit(f"bench: {PAGE} does not say what {name} measures")
+    head, *sections = inside.split("\n### ")
+    new = "\n".join(lines).removeprefix("### ")
+    names = [each.split("\n", 1)[0] for each in sections]
+    if name in names:
+        sections[names.index(name)] = new
+    else:
+        sections.append(new)
+    return before + BEGIN + "\n### ".join([head, *sections]) + END + after
 
 
 def main():
     binary = Path(os.environ.get("REALM_BINARY", BUILD / "realm-runtime"))
     os.environ.setdefault("REALM_PROGRAM", str(BUILD / "realm.wasm"))
-    benchmarks = [*run(BUILD / "realm-bench"), processes(binary)]
-    scripts = ("server_latency.py", "flood.py", "weights.py", "structured_output.py", "best_of_n.py", "prefix_timing.py",
-               "slow_connections.py", "against_llama_server.py", "density.py")
-    benchmarks += [of_server(binary, script) for script in scripts]
-    page = PAGE.read_text()
-    figures = [f"## Figures of {date.today().isoformat()}", "", "| | |", "|---|---|"]
-    facts = {**machine(), "model": Path(os.environ.get("REALM_MODEL", "the bundled one")).name, "commit": commit()}
-    figures += [f"| {name} | {value} |" for name, value in facts.items()] + [""]
-    for benchmark in benchmarks:
-        if f"| {benchmark['name']} |" not in page:
-            raise SystemExit(f"bench: {PAGE} does not say what {benchmark['name']} measures")
-        figures += section(benchmark["name"], benchmark["figures"])
-    PAGE.write_text(page_with(page, figures))
-    print(f"bench: wrote {PAGE.relative_to(ROOT)}", file=sys.stderr)
+    where = f"{machine()}, {Path(os.environ['REALM_MODEL']).name}"
+    failed = []
+    for name in sys.argv[1:] or ALL:
+        try:
+            figures = measured(binary, name)
+        except SystemExit as fault:
+            print(fault, file=sys.stderr)
+            failed.append(name)
+            continue
+        lines = section(name, figures)
+        lines[1:1] = [f"{date.today().isoformat()}, commit {commit()}, {where}", ""]
+        PAGE.write_text(with_section(PAGE.read_text(), name, lines))
+        print(f"bench: {name} is in {PAGE.relative_to(ROOT)}", file=sys.stderr)
+    if failed:
+        raise SystemExit(f"bench: failed: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

@@ -12,8 +12,12 @@ bool has(std::string_view text, std::string_view part) { return text.find(part) 
 struct Marks {
   std::string_view open;
   std::string_view close;
+  std::string_view mention = {};  // what the chat template has; empty: one of the marks
 };
-constexpr std::array known_reasoning = {Marks{"<|START_THINKING|>", "<|END_THINKING|>"},  // Command R7B and later
+constexpr std::array known_reasoning = {Marks{"<think:opensource>", "</think:opensource>", "HYTK = ':opensource'"},  // Hunyuan 3
+                                        Marks{"<|open|>think<|sep|>", "<|close|>think<|sep|>", "xtml_type"},         // Kimi K3
+                                        Marks{"<|think|>", "<|end|>", "<|tool_call:begin|>"},                        // Solar Open
+                                        Marks{"<|START_THINKING|>", "<|END_THINKING|>"},  // Command R7B and later
                                         Marks{"<seed:think>", "</seed:think>"},
                                         Marks{"<mm:think>", "</mm:think>"},
                                         Marks{"[THINK]", "[/THINK]"},                                     // Magistral, Ministral
@@ -21,18 +25,27 @@ constexpr std::array known_reasoning = {Marks{"<|START_THINKING|>", "<|END_THINK
                                         Marks{"Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]"},  // Apriel
                                         Marks{"<think>", "</think>"}};
 // Around the text of an answer.
-constexpr std::array known_frames = {Marks{"<|START_RESPONSE|>", "<|END_RESPONSE|>"}, Marks{"<|START_TEXT|>", "<|END_TEXT|>"},
-                                     Marks{"<response>", "</response>"}};
+constexpr std::array known_frames = {Marks{"<|START_RESPONSE|>", "<|END_RESPONSE|>"},
+                                     Marks{"<|START_TEXT|>", "<|END_TEXT|>"},
+                                     Marks{"<response>", "</response>"},
+                                     Marks{"<|open|>response<|sep|>", "<|close|>response<|sep|>", "xtml_type"},
+                                     Marks{"<|begin|>assistant", "<|end|>", "<|tool_call:begin|>"},
+                                     Marks{"<|content|>", "<|flush|>", "<|tool_call:begin|>"},
+                                     Marks{"<|tool_calls|>", "<|calls|>", "<|tool_call:begin|>"}};
 // Calls that end reasoning which was not closed, in families that do so.
 constexpr std::array closing_calls = {std::string_view("<|tool_calls_section_begin|>"), std::string_view("<|tool_call_begin|>"),
                                       std::string_view("<｜DSML｜function_calls>"), std::string_view("<｜DSML｜tool_calls>")};
+
+bool is_known(std::string_view chat_template, const Marks& marks) {
+  return marks.mention.empty() ? has(chat_template, marks.open) || has(chat_template, marks.close) : has(chat_template, marks.mention);
+}
 
 std::string_view without_trailing_spaces(std::string_view text) { return text.substr(0, text.find_last_not_of(spaces) + 1); }
 
 ReasoningMarks reasoning_marks(std::string_view chat_template, const std::vector<CallMarker>& markers) {
   ReasoningMarks marks;
   for (const Marks& known : known_reasoning) {
-    if (!has(chat_template, known.close) && !has(chat_template, known.open)) continue;
+    if (!is_known(chat_template, known)) continue;
     marks.open = known.open;
     marks.close = known.close;
     break;
@@ -43,7 +56,7 @@ ReasoningMarks reasoning_marks(std::string_view chat_template, const std::vector
     }
   }
   for (const Marks& frame : known_frames) {
-    if (!has(chat_template, frame.open)) continue;
+    if (!is_known(chat_template, frame)) continue;
     marks.dropped.push_back(frame.open);
     marks.dropped.push_back(frame.close);
   }

@@ -129,6 +129,25 @@ const OfTemplate of_templates[] = {
     {"GLM-4.7-Flash", "<think>I</think><tool_call>add<arg_key>a</arg_key><arg_value>1</arg_value></tool_call>", "(I) |add{\"a\":1}"},
     {"MiniMax-M1", "<tool_calls>\n{\"name\": \"add\", \"arguments\": {}}\n</tool_calls>", " |add{}"},
     {"MiniMax-M2", "<think>I</think><minimax:tool_call><invoke name=\"add\"></invoke></minimax:tool_call>", "(I) |add{}"},
+    {"MiniMax-M3",
+     "<mm:think>I</mm:think>]<]minimax[>[<tool_call>\n]<]minimax[>[<invoke name=\"add\">]<]minimax[>[<a>1]<]minimax[>[</a>]<]minimax[>[</"
+     "invoke>\n]<]minimax[>[</tool_call>",
+     "(I) |add{\"a\":1}"},
+    {"tencent-Hy3",
+     "<think:opensource>I</think:opensource>Hm.<tool_calls:opensource>\n<tool_call:opensource>add<tool_sep:opensource>\n"
+     "<arg_key:opensource>a</arg_key:opensource>\n<arg_value:opensource>1</arg_value:opensource>\n</tool_call:opensource>\n"
+     "</tool_calls:opensource>",
+     "(I)Hm. |add{\"a\":1}"},
+    {"Kimi-K3",
+     "<|open|>think<|sep|>I<|close|>think<|sep|><|open|>response<|sep|>Hm.<|close|>response<|sep|><|open|>tools<|sep|><|open|>call "
+     "tool=\"add\" index=\"1\"<|sep|><|open|>argument key=\"a\" type=\"number\"<|sep|>1<|close|>argument<|sep|><|close|>call<|sep|>"
+     "<|close|>tools<|sep|>",
+     "(I)Hm. |add{\"a\":1}"},
+    {"upstage-Solar-Open-100B", "<|think|>I<|end|><|begin|>assistant<|content|>Hello<|end|>", "(I)Hello"},
+    {"upstage-Solar-Open-100B",
+     "<|think|>I<|end|><|begin|>assistant<|tool_calls|><|tool_call:begin|>7<|tool_call:name|>add<|tool_call:args|>{}<|tool_call:end|>"
+     "<|calls|>",
+     "(I) |add{}"},
     {"meetkai-functionary-medium-v3.1", "<function=add>{}</function>", " |add{}"},
     {"meetkai-functionary-medium-v3.2", "all\nHello>>>add\n{}", "Hello |add{}"},
     {"CohereForAI-c4ai-command-r7b-12-2024-tool_use",

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "realm/call_text.h"
+#include "realm/element_calls.h"
 
 namespace realm {
 namespace {
@@ -288,6 +289,14 @@ bool read_form(CallForm form, std::string_view body, const CallableTools& tools,
       return read_kimi(body, tools, calls);
     case CallForm::python:
       return read_python(body, tools, calls);
+    case CallForm::minimax3:
+      return read_minimax3(body, tools, calls);
+    case CallForm::hunyuan3:
+      return read_hunyuan3(body, ":opensource", tools, calls);
+    case CallForm::kimi3:
+      return read_kimi3(body, tools, calls);
+    case CallForm::solar:
+      return read_solar(body, tools, calls);
     case CallForm::gemma:
       return read_gemma(body, tools, calls);
   }

@@ -18,9 +18,13 @@ enum class CallForm : uint8_t {
   dsml,        // the same with ｜DSML｜ in every tag and string="true" or "false" in a parameter's
   parameters,  // <function name="name"><param name="key">value</param>...</function>
   deepseek,  // <｜tool▁call▁begin｜>name<｜tool▁sep｜>{...}<｜tool▁call▁end｜>, or function<｜tool▁sep｜>name and a code block
-  kimi,    // <|tool_call_begin|>functions.name:0<|tool_call_argument_begin|>{...}<|tool_call_end|>
-  python,  // [name(key="value", other=1), ...]
-  gemma,   // call:name{key:<|"|>value<|"|>, ...}
+  kimi,      // <|tool_call_begin|>functions.name:0<|tool_call_argument_begin|>{...}<|tool_call_end|>
+  python,    // [name(key="value", other=1), ...]
+  minimax3,  // these four as element_calls.h has them
+  hunyuan3,
+  kimi3,
+  solar,
+  gemma,  // call:name{key:<|"|>value<|"|>, ...}
 };
 
 // Adds the calls of a body. False, and nothing is added, when it is not calls of these tools from end to end.

@@ -39,7 +39,11 @@ constexpr std::array family_markers = {
     FamilyMarker{"<|function_call|>", {"<|function_call|>", "", CallForm::json}},                                   // GigaChat 3.1
     FamilyMarker{"'role': 'function call'", {"<|message_sep|>\n\nfunction call<|role_sep|>", "", CallForm::json}},  // GigaChat 3
     FamilyMarker{"functools[", {"functools", "", CallForm::json}},                                                  // Firefunction
-    FamilyMarker{"<function name=\"", {"<function name=\"", "</function>", CallForm::parameters, true}}};           // MiniCPM 5
+    FamilyMarker{"]<]minimax[>[", {"]<]minimax[>[<tool_call>", "]<]minimax[>[</tool_call>", CallForm::minimax3}},
+    FamilyMarker{"HYTK = ':opensource'", {"<tool_calls:opensource>", "</tool_calls:opensource>", CallForm::hunyuan3}},
+    FamilyMarker{"xtml_type", {"<|open|>tools<|sep|>", "<|close|>tools<|sep|>", CallForm::kimi3}},         // Kimi K3
+    FamilyMarker{"<|tool_call:begin|>", {"<|tool_call:begin|>", "<|tool_call:end|>", CallForm::solar}},    // Solar Open
+    FamilyMarker{"<function name=\"", {"<function name=\"", "</function>", CallForm::parameters, true}}};  // MiniCPM 5
 
 // An answer that begins like this may be a call from end to end.
 constexpr std::array whole_answers = {std::string_view("{"), std::string_view("[{"), std::string_view("```")};

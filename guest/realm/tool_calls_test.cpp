@@ -28,7 +28,7 @@ std::vector<CallMarker> all_markers() {
       "<seed:tool_call> <minimax:tool_call> <tool_calls> <TOOLCALL> <|tools_prefix|> <|tool_list_start|> <|tool_call|> <|START_ACTION|> "
       "Action:\\n```json <|tool_calls_section_begin|> <｜tool▁call▁begin｜> ｜DSML｜ <|tool_call>call: <|function_call|> 'role': 'function "
       "call' "
-      "functools[ <function name=\"");
+      "functools[ <function name=\" ]<]minimax[>[ HYTK = ':opensource' xtml_type <|tool_call:begin|>");
 }
 
 std::string parsed(std::string_view text, size_t piece) {
@@ -70,6 +70,29 @@ const Case cases[] = {
      R"( |weather{"city":"8","days":2})"},
     {"<tool_call>add<arg_key>a</arg_key><arg_value>[1, {\"b\": 2}]</arg_value></tool_call>", R"( |add{"a":[1,{"b":2}]})"},
     {"<tool_call>add</tool_call>", " |add{}"},
+    // MiniMax M3
+    {"]<]minimax[>[<tool_call>\n]<]minimax[>[<invoke "
+     "name=\"weather\">]<]minimax[>[<city>7]<]minimax[>[</city>]<]minimax[>[<days>7]<]minimax[>["
+     "</days>]<]minimax[>[</invoke>\n]<]minimax[>[<invoke name=\"add\">]<]minimax[>[</invoke>\n]<]minimax[>[</tool_call>",
+     R"( |weather{"city":"7","days":7} |add{})"},
+    {"]<]minimax[>[<tool_call>]<]minimax[>[<invoke name=\"add\">]<]minimax[>[<a>]<]minimax[>[<item>1]<]minimax[>[</item>]<]minimax[>[<item>"
+     "]<]minimax[>[<b><c>]<]minimax[>[</b>]<]minimax[>[</item>]<]minimax[>[</a>]<]minimax[>[</invoke>]<]minimax[>[</tool_call>",
+     R"( |add{"a":[1,{"b":"<c>"}]})"},
+    {"]<]minimax[>[<tool_call>]<]minimax[>[<invoke name=\"other\">]<]minimax[>[</invoke>]<]minimax[>[</tool_call>",
+     "]<]minimax[>[<tool_call>]<]minimax[>[<invoke name=\"other\">]<]minimax[>[</invoke>]<]minimax[>[</tool_call>"},
+    // Hunyuan 3
+    {"<tool_calls:opensource>\n<tool_call:opensource>weather<tool_sep:opensource>\n<arg_key:opensource>city</arg_key:opensource>\n"
+     "<arg_value:opensource>8</arg_value:opensource>\n</tool_call:opensource>\n<tool_call:opensource>add<tool_sep:opensource>\n"
+     "</tool_call:opensource>\n</tool_calls:opensource>",
+     R"( |weather{"city":"8"} |add{})"},
+    // Kimi K3
+    {"<|open|>tools<|sep|><|open|>call tool=\"weather\" index=\"1\"<|sep|><|open|>argument key=\"city\" type=\"string\"<|sep|>8 \"x\""
+     "<|close|>argument<|sep|><|open|>argument key=\"a &amp; &quot;\" type=\"array\"<|sep|>[1]<|close|>argument<|sep|><|close|>call<|sep|>"
+     "<|open|>call tool=\"add\" index=\"2\"<|sep|><|open|>json type=\"object\"<|sep|>{\"b\": 2}<|close|>json<|sep|><|close|>call<|sep|>"
+     "<|close|>tools<|sep|>",
+     R"( |weather{"city":"8 \"x\"","a & \"":[1]} |add{"b":2})"},
+    // Solar Open
+    {"<|tool_call:begin|>id7<|tool_call:name|>add<|tool_call:args|>{\"a\": 1}<|tool_call:end|>", R"( |id7=add{"a":1})"},
     // MiniMax M2
     {"<minimax:tool_call>\n<invoke name=\"weather\">\n<parameter name=\"city\">Rio</parameter>\n</invoke>\n"
      "<invoke name=\"add\">\n</invoke>\n</minimax:tool_call>",

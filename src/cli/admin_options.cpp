@@ -189,7 +189,9 @@ void add_server_options(CLI::App& server, ServerSettings& settings) {
   server.get_option("--tls-key")->needs(server.get_option("--tls-cert"));
   server.add_option("--parallel", settings.sequences_max, "sequences in the batch at once (default 256)")->check(CLI::Range(1, 256));
   server.add_option("--workers", settings.workers, "threads that run programs (default: cores, at most 8)")->check(CLI::Range(1, 64));
-  server.add_option("--itl-target-ms", settings.inter_token_target_ms, "prompts are cut so that a step stays within (default 200)")
+  server
+      .add_option("--itl-target-ms", settings.inter_token_target_ms,
+                  "prompts are cut so that a step beside answers stays within, or within two of its decodes (default 60)")
       ->check(CLI::Range(1, 60'000));
   server.add_option("--queue-deadline-ms", settings.queue_deadline_ms, "longest wait for a place in the batch; then 429 (default 60000)")
       ->check(CLI::Range(1, 3'600'000));

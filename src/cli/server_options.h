@@ -22,7 +22,7 @@ struct ServerSettings {
   uint32_t realms_max = 16;
   uint32_t sequences_max = 256;
   uint32_t workers = 0;  // 0: as many as the machine has cores, at most 8
-  uint32_t inter_token_target_ms = 200;
+  uint32_t inter_token_target_ms = 60;
   uint32_t queue_deadline_ms = 60'000;
   uint64_t kv_mib_max = 0;  // of each model; 0: a quarter of the memory budget, at most 4 GiB
   uint64_t saved_kv_mib_max = 1'024;

@@ -115,6 +115,13 @@ TEST(PrefillPlan, TheLeastServedFlowHasTheBudgetAndEverybodyAToken) {
   EXPECT_EQ(candidates[1].slice, 50u);
 }
 
+TEST(StepCost, WhereDecodesTakeLongPromptsHaveAsMuchTimeAgain) {
+  StepCost cost;
+  cost.observe(1, 0, 400'000'000);
+  cost.observe(0, 100, 200'000'000);  // 2 ms a token
+  EXPECT_EQ(cost.prefill_budget(1, 60'000'000, 512), 200u);
+}
+
 TEST(StepCost, SlicesAreWhatFitsIntoTheirTime) {
   StepCost cost;
   EXPECT_EQ(cost.aside_tokens_within(1e9, 512), 1u) << "before anything is known";
@@ -123,6 +130,7 @@ TEST(StepCost, SlicesAreWhatFitsIntoTheirTime) {
   cost.observe(1, 0, 10'000'000);
   cost.observe(0, 100, 200'000'000);  // 2 ms a token
   EXPECT_EQ(cost.prefill_budget(1, 110'000'000, 512), 50u);
+  EXPECT_EQ(cost.prefill_budget(1, 1'000'000, 512), StepCost::prefill_slice_tokens_min);
   EXPECT_EQ(cost.service(6'000'000, 7), 3);
   cost.observe_aside(4, 40'000'000);
   EXPECT_EQ(cost.aside_tokens_within(30'000'000, 512), 3u);

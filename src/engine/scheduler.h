@@ -33,7 +33,7 @@ struct SchedulerOptions {
   uint32_t sequences_open_max = 16'384;   // live handles, active or not
   uint32_t prefill_tokens_max = 512;      // of one step, all sequences together
   uint32_t one_flow_tokens_max = 128;     // of a step of one flow's prompts alone: a newcomer waits for no longer
-  uint32_t inter_token_target_ms = 200;   // prefill slices shrink to keep a step within it while others generate
+  uint32_t inter_token_target_ms = 60;    // prefill slices shrink to keep a step within it, or within two decodes, while others generate
   bool run_ahead = true;                  // false: each token only when its owner asks for it. The output is the same
 };
 

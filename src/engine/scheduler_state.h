@@ -100,7 +100,7 @@ struct Scheduler::Impl {
   void choose_turn();
   void order_slots();
   uint32_t aside_budget() const;
-  double credit_ns_max() const { return options.inter_token_target_ms * 1e6; }
+  static constexpr double credit_ns_max = 200e6;
   void settle_turn(uint32_t tokens, int64_t ns);
   bool takes_part(const ScheduledSequence& one) const { return aside_turn != nullptr ? &one == aside_turn : one.runnable() && !one.aside; }
   bool must_interrupt();

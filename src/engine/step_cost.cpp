@@ -30,7 +30,7 @@ void StepCost::observe_aside(uint32_t tokens, int64_t ns) noexcept {
 
 uint32_t StepCost::prefill_budget(uint32_t decode_tokens, int64_t target_ns, uint32_t tokens_max) const noexcept {
   if (decode_tokens == 0 || prefill_token_ns_ == 0) return tokens_max;
-  const double room = (static_cast<double>(target_ns) - decode_step_ns_) / prefill_token_ns_;
+  const double room = std::max(static_cast<double>(target_ns) - decode_step_ns_, decode_step_ns_) / prefill_token_ns_;
   const double most = std::max<double>(tokens_max, prefill_slice_tokens_min);
   return static_cast<uint32_t>(std::clamp<double>(room, prefill_slice_tokens_min, most));
 }

@@ -12,7 +12,8 @@ class StepCost {
   // A step of `tokens` of one prompt that was set aside took `ns`.
   void observe_aside(uint32_t tokens, int64_t ns) noexcept;
 
-  // Prompt tokens that fit beside `decode_tokens` within `target_ns`; between prefill_slice_tokens_min and `tokens_max`.
+  // Prompt tokens that fit beside `decode_tokens` within `target_ns`, or within as much time again as the decodes take, whichever is more:
+  // where a step alone is longer than the target, prompts would not get on. Between prefill_slice_tokens_min and `tokens_max`.
   uint32_t prefill_budget(uint32_t decode_tokens, int64_t target_ns, uint32_t tokens_max) const noexcept;
   // Tokens of a prompt that was set aside that take `ns`; between 1 and `tokens_max`.
   uint32_t aside_tokens_within(double ns, uint32_t tokens_max) const noexcept;

@@ -56,7 +56,7 @@ void Scheduler::Impl::choose_turn() {
   if (first == nullptr) aside_credit_ns = 0;
   if (first == nullptr) return;
   // What is due to them can wait for others' prompts, but not for ever.
-  const double enough_ns = others_wait ? credit_ns_max() : step_cost.aside_token_ns();
+  const double enough_ns = others_wait ? credit_ns_max : step_cost.aside_token_ns();
   if (!others_run || aside_credit_ns > enough_ns) aside_turn = first;
 }
 
@@ -80,7 +80,7 @@ uint32_t Scheduler::Impl::aside_budget() const {
 // What a step that took `ns` adds to the time that is due to those set aside, or takes from it.
 void Scheduler::Impl::settle_turn(uint32_t tokens, int64_t ns) {
   const auto took = static_cast<double>(ns);
-  const double most = credit_ns_max();
+  const double most = credit_ns_max;
   if (aside_turn != nullptr) {
     step_cost.observe_aside(tokens, ns);
     if (others_run) aside_credit_ns = std::max(aside_credit_ns - took, -most);
