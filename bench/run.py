@@ -9,6 +9,7 @@ import os
 import platform
 import subprocess
 import sys
+import textwrap
 from datetime import date
 from pathlib import Path
 
@@ -89,6 +90,10 @@ def table(rows):
     return [f"| {line} |" if "---|" not in line else f"|{line}|" for line in lines]
 
 
+def wrapped(line):
+    return textwrap.wrap(line, 138, break_long_words=False, break_on_hyphens=False)
+
+
 def section(name, figures):
     """Rows become a table, objects a row each, and single figures a line, or a table when there is nothing else."""
     rows = [*figures.get("rows", []), *({"of": key, **value} for key, value in figures.items() if isinstance(value, dict))]
@@ -96,7 +101,7 @@ def section(name, figures):
     line = ", ".join(f"{key} {shown(value)}" for key, value in singles.items())
     if not rows:
         rows, line = [{"figure": key, "value": value} for key, value in singles.items()], ""
-    return [f"### {name}", *([line, ""] if line else []), *table(rows), ""]
+    return [f"### {name}", *([*wrapped(line), ""] if line else []), *table(rows), ""]
 
 
 # Of realm-bench, of this file, and scripts of this folder.
@@ -147,7 +152,7 @@ def main():
             failed.append(name)
             continue
         lines = section(name, figures)
-        lines[1:1] = [f"{date.today().isoformat()}, commit {commit()}, {where}", ""]
+        lines[1:1] = [*wrapped(f"{date.today().isoformat()}, commit {commit()}, {where}"), ""]
         PAGE.write_text(with_section(PAGE.read_text(), name, lines))
         print(f"bench: {name} is in {PAGE.relative_to(ROOT)}", file=sys.stderr)
     if failed:
