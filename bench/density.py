@@ -69,7 +69,7 @@ def main():
     os.environ["REALM_MODEL"] = subprocess.run([sys.executable, tool], check=True, capture_output=True, text=True).stdout.strip()
     rows = [{"of": "realm", **of_realm()}, {"of": "realm, --kv-type q8_0", **of_realm("--kv-type", "q8_0")}]
     for slots in (STREAMS, 1):
-        for name, args in (("", ()), (", --no-mmap", ("--no-mmap",))):
+        for name, args in (("", ()), (", without mmap", ("--load-mode", "none"))):
             rows.append({"of": f"llama-server, {slots} slots{name}", **of_peer(slots, *args)})
     print(json.dumps({"model": Path(os.environ["REALM_MODEL"]).name, "rows": rows}))
 
