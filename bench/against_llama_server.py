@@ -12,11 +12,10 @@ import socket
 import statistics
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 
-from server_load import Server, percentile, stream
+from server_load import Server, at_once, percentile, stream
 
 STREAMS = 16
 TOKENS = 64
@@ -89,17 +88,8 @@ def prompt(stream_number, round_number):
 
 def measure(contender, number):
     """All streams at once."""
-    answers = [None] * STREAMS
-
-    def work(i):
-        answers[i] = stream(contender.ports[i], contender.keys[i], prompt(i, number), TOKENS)
-
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(STREAMS)]
     cpu, began = contender.cpu_seconds(), time.monotonic()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    answers = at_once(STREAMS, lambda i: stream(contender.ports[i], contender.keys[i], prompt(i, number), TOKENS))
     seconds = time.monotonic() - began
     if not all(usage for _, usage in answers):
         raise SystemExit("a stream was cut off or refused")

@@ -7,12 +7,11 @@ import argparse
 import json
 import os
 import statistics
-import threading
 import time
 import urllib.request
 from pathlib import Path
 
-from server_load import Server
+from server_load import Server, at_once
 
 N = 8
 TOKENS = 32
@@ -28,18 +27,13 @@ def call(port, key, method, path, body):
 
 def tokens_per_second(port, keys, number, n):
     """Of the answers of `keys` together, n each."""
-    tokens = [0] * len(keys)
 
     def work(i):
         body = {"prompt": f"{number}. {PROMPT}", "n": n, "max_tokens": TOKENS, "seed": 100 * number + i}
-        tokens[i] = call(port, keys[i], "POST", "/v1/programs/best_of_n/run", json.dumps(body).encode())["tokens"]
+        return call(port, keys[i], "POST", "/v1/programs/best_of_n/run", json.dumps(body).encode())["tokens"]
 
     began = time.monotonic()
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(len(keys))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    tokens = at_once(len(keys), work)
     return sum(tokens) / (time.monotonic() - began)
 
 

@@ -8,12 +8,11 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 from against_llama_server import LlamaServer, memory_kib
-from server_load import Server, stream
+from server_load import Server, at_once, stream
 
 STREAMS = 16
 PROMPT = "hello w1 w2"
@@ -28,17 +27,8 @@ def peak_gb(pid):
 
 
 def answer_all(port, keys):
-    answers = [None] * len(keys)
-
-    def work(i):
-        answers[i] = stream(port, keys[i], PROMPT, TOKENS)[1]
-
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(len(keys))]
     began = time.monotonic()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    answers = at_once(len(keys), lambda i: stream(port, keys[i], PROMPT, TOKENS)[1])
     if any(usage.get("prompt_tokens", 0) + usage.get("completion_tokens", 0) != PROMPT_TOKENS + TOKENS for usage in answers):
         raise SystemExit(f"an answer has not the length that it should have: {answers}")
     return TOKENS * len(keys) / (time.monotonic() - began)

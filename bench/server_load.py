@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 
 class Server:
@@ -71,6 +72,12 @@ def stream(port, key, prompt, max_tokens, stop=None, extra=None):
                 times.append(time.monotonic() - began)
     connection.close()
     return times, usage
+
+
+def at_once(count, work):
+    """What `work` of 0 to count - 1 returns, all in threads of their own at the same time."""
+    with ThreadPoolExecutor(count) as threads:
+        return list(threads.map(work, range(count)))
 
 
 def percentile(values, share):

@@ -6,10 +6,9 @@ Usage: bench/structured_output.py [--rounds N]. Prints one JSON object.
 import argparse
 import json
 import statistics
-import threading
 import time
 
-from server_load import Server, stream
+from server_load import Server, at_once, stream
 
 STREAMS = 16
 TOKENS = 96
@@ -21,21 +20,14 @@ FORM = {"response_format": {"type": "json_schema", "json_schema": {"name": "peop
 
 def round_of(port, keys, number, form):
     """Tokens per second of all streams together, from the first token of each on."""
-    tokens = [0] * STREAMS
-    spans = [(0.0, 0.0)] * STREAMS
 
     def work(i):
         began = time.monotonic()
         times, usage = stream(port, keys[i], f"List people of town {i}, part {number}.", TOKENS, extra=form)
-        tokens[i] = usage["completion_tokens"]
-        spans[i] = (began + times[0], began + times[-1])
+        return usage["completion_tokens"], began + times[0], began + times[-1]
 
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(STREAMS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return sum(tokens) / (max(end for _, end in spans) - min(begin for begin, _ in spans))
+    answers = at_once(STREAMS, work)
+    return sum(tokens for tokens, _, _ in answers) / (max(end for _, _, end in answers) - min(begin for _, begin, _ in answers))
 
 
 def main():

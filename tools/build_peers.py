@@ -5,24 +5,18 @@ The sources are those of the source package of llama-cpp-python; the build is ll
 """
 
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 from pathlib import Path
 
+from cache import cache_folder, made_once
 from fetch_templates import PACKAGE, download
 
 SOURCES = "/vendor/llama.cpp/"
 OPTIONS = ("CMAKE_BUILD_TYPE=Release", "BUILD_SHARED_LIBS=OFF", "LLAMA_CURL=OFF", "LLAMA_OPENSSL=OFF", "LLAMA_BUILD_TESTS=OFF",
            "LLAMA_BUILD_EXAMPLES=OFF")
 PROGRAMS = ("llama-server",)
-
-
-def peers_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "realm" / "peers" / PACKAGE.replace("==", "-")
 
 
 def extract(package: Path, target: Path) -> None:
@@ -44,16 +38,8 @@ def build(work: Path) -> Path:
 
 
 def main() -> None:
-    folder = peers_folder()
-    if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        print("building llama-server (about ten minutes on two cores, once)", file=sys.stderr)
-        work = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".build-"))
-        try:
-            build(work).rename(folder)
-        finally:
-            shutil.rmtree(work)
-    print(folder / "llama-server")
+    folder = cache_folder() / "peers" / PACKAGE.replace("==", "-")
+    print(made_once(folder, "building llama-server (about ten minutes on two cores, once)", build) / "llama-server")
 
 
 if __name__ == "__main__":

