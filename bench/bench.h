@@ -62,6 +62,7 @@ boost::json::object prefix_reuse(const Setup& setup);             // many_realms
 boost::json::object busy_share(const Setup& setup);               // busy_share.cpp
 boost::json::object no_mixing(const Setup& setup);                // mixing.cpp
 boost::json::object own_kernels(const Setup& setup);              // kernels.cpp
+boost::json::object prompt_slices(const Setup& setup);            // kernels.cpp
 boost::json::object kernels_by_type(const Setup& setup);          // kernels.cpp
 boost::json::object kernel_numerics(const Setup& setup);          // numerics.cpp
 boost::json::object multiplication_peak(const Setup& setup);      // multiplication_peak.cpp

@@ -4,6 +4,7 @@ Usage: bench/flood.py [--seconds N]; REALM_BINARY and REALM_MODEL as `make bench
 """
 
 import argparse
+import http.client
 import json
 import statistics
 import threading
@@ -32,11 +33,10 @@ def victim(port, key, seconds):
 
 
 class Flood:
-    """Keeps long prompts in flight; counts the prompt tokens that were computed to their end."""
+    """Keeps long prompts in flight."""
 
     def __init__(self, port, key):
         self.stopping = threading.Event()
-        self.tokens = 0
         self.number = 0
         self.lock = threading.Lock()
         self.threads = [threading.Thread(target=self._run, args=(port, key), daemon=True) for _ in range(FLOOD_PROMPTS)]
@@ -50,13 +50,30 @@ class Flood:
                 number = self.number
             prompt = " ".join(f"{word}{number * 7 % 911}" for word in ("wave", "rope", "salt", "gull", "tide") * (FLOOD_WORDS // 5))[:8_000]
             try:
-                _, usage = stream(port, key, prompt, 4, self.stopping)
-                self.tokens += usage.get("prompt_tokens", 0)
+                stream(port, key, prompt, 4, self.stopping)
             except OSError:
                 pass
 
     def stop(self):
         self.stopping.set()
+
+
+def prompt_tokens_computed(port):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("GET", "/metrics")
+    lines = connection.getresponse().read().decode().splitlines()
+    connection.close()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith("realm_batch_prefill_tokens_total"))
+
+
+class PromptRate:
+    """Prompt tokens computed per second from now on."""
+
+    def __init__(self, port):
+        self.port, self.began, self.before = port, time.monotonic(), prompt_tokens_computed(port)
+
+    def __call__(self):
+        return (prompt_tokens_computed(self.port) - self.before) / (time.monotonic() - self.began)
 
 
 def main():
@@ -70,13 +87,22 @@ def main():
         solo = victim(server.port, keys["victim"], seconds / 2)
         flood = Flood(server.port, keys["flood"])
         time.sleep(5)
+        rate = PromptRate(server.port)
         beside = victim(server.port, keys["victim"], seconds)
+        flood_rate = rate()
+        time.sleep(2)  # until the victim counts as gone
+        rate = PromptRate(server.port)
+        time.sleep(seconds / 2)
+        flood_rate_alone = rate()
         flood.stop()
     finally:
         server.stop()
-    print(json.dumps({"solo": solo, "beside_a_flood": beside, "kept": beside["tokens_per_second"] / solo["tokens_per_second"],
+    kept = beside["tokens_per_second"] / solo["tokens_per_second"]
+    print(json.dumps({"solo": solo, "beside_a_flood": beside, "kept": kept,
                       "ttft_p99_ratio": beside["ttft_ms_p99"] / solo["ttft_ms_p99"],
-                      "itl_p99_ratio": beside["itl_ms_p99"] / solo["itl_ms_p99"], "flood_prompt_tokens_done": flood.tokens}))
+                      "itl_p99_ratio": beside["itl_ms_p99"] / solo["itl_ms_p99"],
+                      "flood_prompt_tokens_per_second": flood_rate, "flood_alone_prompt_tokens_per_second": flood_rate_alone,
+                      "flood_kept": flood_rate / flood_rate_alone, "kept_together": kept + flood_rate / flood_rate_alone}))
 
 
 if __name__ == "__main__":

@@ -56,6 +56,18 @@ double decode_rate(Side& side) {
   return steps * sequences / seconds;
 }
 
+// Of one slice of a prompt, `tokens` long, after `position` others.
+template <uint32_t tokens, uint32_t position>
+double slice_rate(Side& side) {
+  side.clear();
+  fill(side, 0, 0, position);
+  double seconds = 0;
+  uint32_t slices = 0;
+  for (uint32_t from = position; slices < steps && from + tokens <= context_tokens; from += tokens, ++slices)
+    seconds += fill(side, 0, from, from + tokens);
+  return slices * tokens / seconds;
+}
+
 struct Work {
   const char* name;
   Measure measure;
@@ -66,6 +78,17 @@ constexpr Work works[] = {{"prefill of 512 tokens", prefill_rate},
                           {"decode, 16 at position 100", decode_rate<16, 100>},
                           {"decode, 4 at position 100", decode_rate<4, 100>},
                           {"decode, 1 at position 2,000", decode_rate<1, far_position>}};
+
+constexpr Work slices[] = {{"1 at 100", slice_rate<1, 100>},
+                           {"8 at 100", slice_rate<8, 100>},
+                           {"32 at 100", slice_rate<32, 100>},
+                           {"64 at 100", slice_rate<64, 100>},
+                           {"128 at 100", slice_rate<128, 100>},
+                           {"1 at 2,000", slice_rate<1, far_position>},
+                           {"8 at 2,000", slice_rate<8, far_position>},
+                           {"32 at 2,000", slice_rate<32, far_position>},
+                           {"64 at 2,000", slice_rate<64, far_position>},
+                           {"128 at 2,000", slice_rate<128, far_position>}};
 
 // Tokens/s of each side, and how often those of ggml the others have, in the median and at the least and most.
 boost::json::object compare(const Setup& setup, const std::string& name, Measure measure, std::map<std::string, Side>& sides) {
@@ -116,6 +139,12 @@ boost::json::object with_rows(const Setup& setup, boost::json::array rows) {
 boost::json::object own_kernels(const Setup& setup) {
   boost::json::array rows;
   compare_works(setup, "the model", setup.model, works, rows);
+  return with_rows(setup, std::move(rows));
+}
+
+boost::json::object prompt_slices(const Setup& setup) {
+  boost::json::array rows;
+  compare_works(setup, "a slice of", setup.model, slices, rows);
   return with_rows(setup, std::move(rows));
 }
 

@@ -37,6 +37,7 @@ int main(int argc, char** argv) {
                                                                                       {"prefix_reuse", prefix_reuse},
                                                                                       {"no_mixing", no_mixing},
                                                                                       {"own_kernels", own_kernels},
+                                                                                      {"prompt_slices", prompt_slices},
                                                                                       {"kernel_numerics", kernel_numerics},
                                                                                       {"kernels_by_type", kernels_by_type},
                                                                                       {"multiplication_peak", multiplication_peak}};

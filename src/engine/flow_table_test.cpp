@@ -135,6 +135,7 @@ TEST(StepCost, SlicesAreWhatFitsIntoTheirTime) {
   cost.observe_aside(4, 40'000'000);
   EXPECT_EQ(cost.aside_tokens_within(30'000'000, 512), 3u);
   EXPECT_EQ(cost.aside_tokens_within(1'000'000, 512), 1u);
+  EXPECT_EQ(cost.aside_tokens_within(17'000'000, 512), 2u) << "cut down, slices of one token would stay at one";
   EXPECT_EQ(cost.aside_tokens_within(1e12, 64), 64u);
 }
 

@@ -99,6 +99,7 @@ struct Scheduler::Impl {
   void count_pending();
   void choose_turn();
   void order_slots();
+  double aside_step_ns() const;
   uint32_t aside_budget() const;
   static constexpr double credit_ns_max = 200e6;
   void settle_turn(uint32_t tokens, int64_t ns);
@@ -191,6 +192,7 @@ struct Scheduler::Impl {
   std::vector<PrefillCandidate> prefill;
   ScheduledSequence* aside_turn = nullptr;  // the step is this one's alone; null: of all that are not set aside
   bool others_run = false;                  // some that are not set aside are runnable
+  int64_t others_ran_ns = 0;                // when they last were
   double aside_credit_ns = 0;               // of computing that is due to those set aside
   const Flow* interruptible = nullptr;      // during a step that a newcomer may end
   int64_t interrupted_ns = INT64_MIN / 2;

@@ -1,6 +1,7 @@
 #include "engine/step_cost.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace realm::engine {
 namespace {
@@ -37,7 +38,7 @@ uint32_t StepCost::prefill_budget(uint32_t decode_tokens, int64_t target_ns, uin
 
 uint32_t StepCost::aside_tokens_within(double ns, uint32_t tokens_max) const noexcept {
   if (aside_token_ns_ == 0) return 1;
-  return static_cast<uint32_t>(std::clamp<double>(ns / aside_token_ns_, 1, tokens_max));
+  return static_cast<uint32_t>(std::clamp<double>(std::round(ns / aside_token_ns_), 1, tokens_max));
 }
 
 double StepCost::service(int64_t ns, double tokens) const noexcept {

@@ -19,7 +19,6 @@ class StepCost {
   uint32_t aside_tokens_within(double ns, uint32_t tokens_max) const noexcept;
 
   double decode_step_ns() const noexcept { return decode_step_ns_; }
-  double aside_token_ns() const noexcept { return aside_token_ns_; }
   // The service that `ns` of computing are, in prompt tokens that could have been computed instead; `tokens` before anything is known.
   double service(int64_t ns, double tokens) const noexcept;
 

@@ -9,9 +9,8 @@
 namespace realm::engine {
 namespace {
 
-constexpr double aside_share = 0.9;  // of the time that is due to them by weight: what others lose by switching is not theirs
-constexpr double aside_stall = 2;    // steps of the generating sequences that one step aside may take
-constexpr double pause_stall = 4;    // the same while those only pause: they will find it running when they come back
+constexpr double aside_share = 0.85;  // of the time that is due to them by weight: what others lose by switching is not theirs
+constexpr double aside_stall = 2.5;   // steps of the generating sequences that one step aside may take
 constexpr int64_t interrupt_pause_ns = pause_ns_max;
 constexpr uint32_t interruptible_tokens_min = 32;  // smaller steps are over before anybody minds
 
@@ -53,10 +52,11 @@ void Scheduler::Impl::choose_turn() {
   };
   for (ScheduledSequence* sequence : slots) look_at(sequence);
   for (ScheduledSequence* sequence : embedding) look_at(sequence);
+  if (others_run) others_ran_ns = monotonic_ns();
   if (first == nullptr) aside_credit_ns = 0;
   if (first == nullptr) return;
   // What is due to them can wait for others' prompts, but not for ever.
-  const double enough_ns = others_wait ? credit_ns_max : step_cost.aside_token_ns();
+  const double enough_ns = others_wait ? credit_ns_max : aside_step_ns();
   if (!others_run || aside_credit_ns > enough_ns) aside_turn = first;
 }
 
@@ -72,9 +72,18 @@ void Scheduler::Impl::order_slots() {
   }
 }
 
+// How long a step aside may take. One of few tokens takes nearly as long as one of many, a pass over the weights: so beside others it waits
+// until all of this is due. While the others only pause, it may take as long as they have been away: they will find it running when they
+// come back, and who comes back soon waits for a short one.
+double Scheduler::Impl::aside_step_ns() const {
+  const double decode_ns = step_cost.decode_step_ns();
+  const double most = std::max(options.inter_token_target_ms * 1e6 - decode_ns, decode_ns);
+  if (!others_run) return std::clamp(static_cast<double>(monotonic_ns() - others_ran_ns), decode_ns, most);
+  return std::min(decode_ns * aside_stall, most);
+}
+
 uint32_t Scheduler::Impl::aside_budget() const {
-  const double stall_ns = step_cost.decode_step_ns() * (others_run ? aside_stall : pause_stall);
-  return step_cost.aside_tokens_within(others_run ? std::min(stall_ns, aside_credit_ns) : stall_ns, options.prefill_tokens_max);
+  return step_cost.aside_tokens_within(aside_step_ns(), options.prefill_tokens_max);
 }
 
 // What a step that took `ns` adds to the time that is due to those set aside, or takes from it.
