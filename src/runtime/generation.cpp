@@ -196,8 +196,10 @@ int32_t Generation::tokenize(sandbox::HostCall&, int32_t model, uint32_t flags, 
   const OpenModel* open = handles_.find<OpenModel>(model);
   if (open == nullptr) return REALM_BAD_HANDLE;
   if (flags > (REALM_TOKENIZE_ADD_SPECIAL | REALM_TOKENIZE_PARSE_SPECIAL)) return REALM_INVALID_ARGUMENT;
+  const int64_t began_ns = thread_cpu_ns();
   const auto ids = open->loaded->model->tokenize(as_text(text), {.add_special = (flags & REALM_TOKENIZE_ADD_SPECIAL) != 0,
                                                                  .parse_special = (flags & REALM_TOKENIZE_PARSE_SPECIAL) != 0});
+  stats_.tokenizer_cpu_ns += static_cast<uint64_t>(thread_cpu_ns() - began_ns);
   return ids ? fill(tokens, *ids) : status_of(ids.error());
 }
 

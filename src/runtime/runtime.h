@@ -67,6 +67,7 @@ struct GenerationStats {
   uint64_t wall_ns = 0;
   uint64_t kv_token_ms = 0;  // KV tokens reserved, times how long
   uint64_t guest_cpu_ns = 0;
+  uint64_t tokenizer_cpu_ns = 0;  // of that, of the host's tokenizer
   uint64_t guest_memory_bytes = 0;
   uint64_t instance_start_ns = 0;  // generate() to the guest's first host call
   uint64_t instantiate_ns = 0;     // of that, making the instance alone
