@@ -11,7 +11,7 @@
 namespace realm::engine {
 namespace {
 
-constexpr int64_t pages_kept_ns = 2'000'000'000;  // a vacated stream's pages stay so long, for whoever comes next
+constexpr int64_t pages_kept_ns = 500'000'000;  // a vacated stream's pages stay so long, for whoever comes next
 constexpr int64_t idle_wait_ns = 3'600'000'000'000;
 
 Result<void> check_options(const SchedulerOptions& options) {

@@ -41,7 +41,7 @@ class StateStore {
  private:
   friend class SavedState;
   static constexpr size_t block_bytes_min = 256u << 10;  // sizes are rounded up to a multiple of this
-  static constexpr size_t free_bytes_max = 64u << 20;    // kept for reuse
+  static constexpr size_t free_bytes_max = 16u << 20;    // kept for reuse
   void give_back(std::unique_ptr<uint8_t[]> block, size_t capacity) noexcept;
 
   struct FreeBlock {

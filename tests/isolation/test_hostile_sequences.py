@@ -46,7 +46,7 @@ def test_23_a_fork_bomb_ends_at_the_kv_that_it_may_hold(case, text):
 
 def test_24_kv_that_is_held_idle_makes_room_for_who_needs_it(case, text):
     """A realm takes all there is, computes a little in each sequence, and stays. A newcomer, who needs more than is left, is served."""
-    capacity = int(case.world.server.metric("realm_kv_tokens_capacity"))
+    capacity = int(case.world.server.metric("realm_kv_tokens_capacity", model=case.world.model))
     count = capacity // 1_024
     assert 4 < count < 64
     case.upload(text(program(f"""(local $i i32) (local $sequence i32) (call $ready) (i32.store (i32.const 16) (i32.const 1024))

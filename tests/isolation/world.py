@@ -49,7 +49,7 @@ class Answer:
 class Victim:
     """The times at which it got its tokens, read by a thread as they come."""
 
-    def __init__(self, server, key, model, tokens=1_200):
+    def __init__(self, server, key, model, tokens=300):
         self.process = subprocess.Popen([sys.executable, VICTIM, str(server.port), key, model, str(tokens)], stdout=subprocess.PIPE)
         self.times = []
         self.failures = 0
@@ -85,7 +85,9 @@ def p99(gaps) -> float | None:
 class World:
     def __init__(self, binary, model, data, measures: bool):
         kv_mib = 360 if measures else 4  # some 16,000 tokens of the small model, or of the tiny one
-        self.server = Server(binary, model, "--max-realms", 64, "--write-timeout-ms", 2_000, "--kv-mib", kv_mib, data=data)
+        # Few cached prefixes, so that they do not look like memory that a guest has kept.
+        self.server = Server(binary, model, "--max-realms", 64, "--write-timeout-ms", 2_000, "--kv-mib", kv_mib, "--saved-kv-mib", 16,
+                             data=data)
         self.measures = measures
         self.model = model.stem
         try:
@@ -98,10 +100,13 @@ class World:
         self.operator = self.server.cli("keys", "create")["key"]
         self.victim_key = self.server.key("victim")
         for name in ("private", self.model):
-            body = b'{"model": "%s", "prompt": "x", "max_tokens": 1}' % name.encode()
-            assert self.call(self.victim_key, "POST", "/v1/completions", body).status == 200
+            # What is made at the first use is there before anything is measured.
+            long = b'"prompt": "%s", "max_tokens": 1' % (b"x " * 1_100)
+            for path, body in (("completions", long), ("embeddings", b'"input": ["x", "y", "z", "x y z"]')):
+                assert self.call(self.victim_key, "POST", f"/v1/{path}", b'{"model": "%s", %s}' % (name.encode(), body)).status == 200
         self.victim = Victim(self.server, self.victim_key, self.model)
-        self.server.wait_for(lambda: self.victim.count() > 20, 60)
+        enough = 1_200 if self.measures else 20  # tokens: the victim's own prefixes are in the cache
+        self.server.wait_for(lambda: self.victim.count() > enough, 60)
 
     def call(self, key, method, path, body=None, headers=None) -> Answer:
         request = urllib.request.Request(self.server.url + path, body, {"Authorization": f"Bearer {key}", **(headers or {})}, method=method)
