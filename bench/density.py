@@ -36,6 +36,7 @@ def answer_all(port, keys):
 
 def measured(server, keys):
     try:
+        stream(server.port, keys[0], PROMPT, 1)  # loads the model where that waits for the first request
         rate = answer_all(server.port, keys)
         resident, private = memory_kib(server.process.pid)
         return {"streams": len(keys), "peak_gb": peak_gb(server.process.pid), "resident_gb": resident * 1024 / 1e9,

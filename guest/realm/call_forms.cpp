@@ -125,20 +125,39 @@ bool read_functions(std::string_view text, const CallableTools& tools, Calls& ca
   return !calls.empty();
 }
 
-// name, then <arg_key>key</arg_key><arg_value>value</arg_value> as often as it comes.
+// <arg_key>key</arg_key><arg_value>value</arg_value> as often as it comes; each name of a tag with `suffix`.
+bool read_pairs(std::string_view text, std::string_view suffix, const std::string& name, const CallableTools& tools, Calls& calls) {
+  const auto tag = [suffix](const char* start) { return start + std::string(suffix) + ">"; };
+  return read_tagged_arguments(text, tag("</arg_value"), name, tools, calls,
+                               [&tag](std::string_view& rest, bool&, bool&) -> std::optional<std::string> {
+                                 if (!take(rest, tag("<arg_key"))) return {};
+                                 const auto key = take_until(rest, tag("</arg_key"));
+                                 rest = trimmed(rest);
+                                 if (!key || !take(rest, tag("<arg_value"))) return {};
+                                 return std::string(trimmed(*key));
+                               });
+}
+
+// name, then pairs.
 bool read_keyed(std::string_view text, const CallableTools& tools, Calls& calls) {
   text = trimmed(text);
   const size_t end = std::min(text.find('<'), text.size());
   const std::string name(trimmed(text.substr(0, end)));
-  if (!tools.contains(name)) return false;
-  return read_tagged_arguments(text.substr(end), "</arg_value>", name, tools, calls,
-                               [](std::string_view& rest, bool&, bool&) -> std::optional<std::string> {
-                                 if (!take(rest, "<arg_key>")) return {};
-                                 const auto key = take_until(rest, "</arg_key>");
-                                 rest = trimmed(rest);
-                                 if (!key || !take(rest, "<arg_value>")) return {};
-                                 return std::string(trimmed(*key));
-                               });
+  return tools.contains(name) && read_pairs(text.substr(end), "", name, tools, calls);
+}
+
+// Hunyuan 3, T standing for `suffix`: <tool_callT>name<tool_sepT>, pairs, </tool_callT>, as often as it comes.
+bool read_suffixed(std::string_view text, std::string_view suffix, const CallableTools& tools, Calls& calls) {
+  const auto tag = [suffix](const char* start) { return start + std::string(suffix) + ">"; };
+  for (text = trimmed(text); !text.empty(); text = trimmed(text)) {
+    if (!take(text, tag("<tool_call"))) return false;
+    auto call = take_until(text, tag("</tool_call"));
+    const auto found = call ? take_until(*call, tag("<tool_sep")) : std::nullopt;
+    if (!found) return false;
+    const std::string name(trimmed(*found));
+    if (!tools.contains(name) || !read_pairs(*call, suffix, name, tools, calls)) return false;
+  }
+  return !calls.empty();
 }
 
 struct Tags {
@@ -292,7 +311,7 @@ bool read_form(CallForm form, std::string_view body, const CallableTools& tools,
     case CallForm::minimax3:
       return read_minimax3(body, tools, calls);
     case CallForm::hunyuan3:
-      return read_hunyuan3(body, ":opensource", tools, calls);
+      return read_suffixed(body, ":opensource", tools, calls);
     case CallForm::kimi3:
       return read_kimi3(body, tools, calls);
     case CallForm::solar:

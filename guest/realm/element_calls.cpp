@@ -154,31 +154,6 @@ bool read_minimax3(std::string_view text, const CallableTools& tools, Calls& cal
   return !calls.empty();
 }
 
-bool read_hunyuan3(std::string_view text, std::string_view suffix, const CallableTools& tools, Calls& calls) {
-  const auto tag = [suffix](const char* name) { return name + std::string(suffix) + ">"; };
-  for (text = trimmed(text); !text.empty(); text = trimmed(text)) {
-    if (!take(text, tag("<tool_call"))) return false;
-    auto call = take_until(text, tag("</tool_call"));
-    const auto found = call ? take_until(*call, tag("<tool_sep")) : std::nullopt;
-    if (!found) return false;
-    const std::string name(trimmed(*found));
-    if (!tools.contains(name)) return false;
-    common_json arguments = common_json::object();
-    for (*call = trimmed(*call); !call->empty(); *call = trimmed(*call)) {
-      if (!take(*call, tag("<arg_key"))) return false;
-      const auto key = take_until(*call, tag("</arg_key"));
-      *call = trimmed(*call);
-      if (!key || !take(*call, tag("<arg_value"))) return false;
-      const auto value = take_until(*call, tag("</arg_value"));
-      if (!value) return false;
-      const std::string name_of_argument(trimmed(*key));
-      arguments[name_of_argument] = tools.argument(name, name_of_argument, *value);
-    }
-    calls.push_back({name, arguments.dump_safe(), {}});
-  }
-  return !calls.empty();
-}
-
 bool read_kimi3(std::string_view text, const CallableTools& tools, Calls& calls) {
   for (text = trimmed(text); !text.empty();) {
     const auto element = take_element(text);

@@ -13,10 +13,6 @@ namespace realm {
 // object has elements of its own, a list has N<item>valueN</item>.
 bool read_minimax3(std::string_view body, const CallableTools& tools, std::vector<ToolCall>& calls);
 
-// Hunyuan 3, T standing for a tag's suffix:
-// <tool_callT>name<tool_sepT><arg_keyT>key</arg_keyT><arg_valueT>value</arg_valueT>...</tool_callT>, as often as it comes.
-bool read_hunyuan3(std::string_view body, std::string_view suffix, const CallableTools& tools, std::vector<ToolCall>& calls);
-
 // Kimi K3: <|open|>call tool="name" index="1"<|sep|>, then arguments of the form <|open|>argument key="key" type="string"<|sep|>value
 // <|close|>argument<|sep|>, or all of them as one JSON object in an element `json`, then <|close|>call<|sep|>; as often as it comes.
 bool read_kimi3(std::string_view body, const CallableTools& tools, std::vector<ToolCall>& calls);

@@ -11,21 +11,20 @@ namespace realm::cli {
 namespace {
 
 constexpr uint32_t sequences_active_max = 256;
+constexpr uint32_t workers_max = 8;  // threads that run programs
 
-runtime::RuntimeOptions runtime_options(const RunOptions& options, std::filesystem::path program, uint32_t sequences) {
+}  // namespace
+
+runtime::RuntimeOptions runtime_options(const RunOptions& options, std::filesystem::path program) {
   runtime::RuntimeOptions runtime;
   runtime.program = std::move(program);
   runtime.compute_threads = options.threads;
   runtime.sandbox.code_cache = cache_folder() / "code";
-  runtime.sandbox.instances_max = std::max(sequences, 4u);
-  runtime.sandbox.workers = std::clamp(std::thread::hardware_concurrency(), 1u, 4u);
+  runtime.sandbox.workers = std::clamp(std::thread::hardware_concurrency(), 1u, workers_max);
   runtime.scheduler.context_tokens_max = options.context_tokens;
   runtime.scheduler.kv_type = engine::parse_kv_type(options.kv_type).value();  // checked by the command line
-  runtime.scheduler.sequences_max = std::clamp(sequences, 1u, sequences_active_max);
   return runtime;
 }
-
-}  // namespace
 
 Result<void> choose_kernels(const RunOptions& options) {
   auto kernels = engine::parse_kernels(options.kernels);
@@ -60,7 +59,10 @@ Result<std::unique_ptr<runtime::Runtime>> start_runtime(const RunOptions& option
   if (!program) return fail(std::move(program));
   if (auto backend = engine::parse_backend(options.backend); !backend) return fail(std::move(backend));
   if (auto chosen = choose_kernels(options); !chosen) return fail(std::move(chosen));
-  auto runtime = runtime::Runtime::create(runtime_options(options, *program, sequences));
+  runtime::RuntimeOptions settings = runtime_options(options, *program);
+  settings.sandbox.instances_max = std::max(sequences, 4u);
+  settings.scheduler.sequences_max = std::clamp(sequences, 1u, sequences_active_max);
+  auto runtime = runtime::Runtime::create(settings);
   if (!runtime) return fail(std::move(runtime));
   if (auto loaded = load_model(**runtime, options, interrupts); !loaded) return fail(std::move(loaded));
   return runtime;

@@ -1,6 +1,7 @@
 // Brings the runtime up for a command: program, model, progress.
 #pragma once
 
+#include <filesystem>
 #include <memory>
 
 #include "cli/interrupt.h"
@@ -11,6 +12,9 @@ namespace realm::cli {
 
 // Whose code computes on the CPU, as the command line says. Before anything is loaded.
 Result<void> choose_kernels(const RunOptions& options);
+
+// What the command line says about the runtime of any command, the rest as by default.
+runtime::RuntimeOptions runtime_options(const RunOptions& options, std::filesystem::path program);
 
 // Loads the model that the command line names into a runtime. Shows progress on a terminal; Ctrl-C gives the load up.
 Result<void> load_model(runtime::Runtime& runtime, const RunOptions& options, Interrupts& interrupts);

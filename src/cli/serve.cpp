@@ -22,7 +22,6 @@
 namespace realm::cli {
 namespace {
 
-constexpr uint32_t workers_max = 8;
 constexpr uint64_t kv_bytes_default_max = 4ull << 30;
 constexpr uint32_t instances_max = 4'096;  // live requests of all realms together
 
@@ -88,16 +87,11 @@ Result<std::unique_ptr<models::Catalogue>> open_catalogue(const RunOptions& opti
   return models::Catalogue::open(catalogue);
 }
 
-runtime::RuntimeOptions runtime_options(const RunOptions& options, const ServerSettings& settings, std::filesystem::path program) {
-  runtime::RuntimeOptions runtime;
-  runtime.program = std::move(program);
-  runtime.compute_threads = options.threads;
+runtime::RuntimeOptions server_runtime(const RunOptions& options, const ServerSettings& settings, std::filesystem::path program) {
+  runtime::RuntimeOptions runtime = runtime_options(options, std::move(program));
   runtime.realms_max = settings.realms_max * 2 + 16;  // two revisions of a realm may be open side by side
-  runtime.sandbox.code_cache = cache_folder() / "code";
   runtime.sandbox.instances_max = instances_max;
-  runtime.sandbox.workers = settings.workers > 0 ? settings.workers : std::clamp(std::thread::hardware_concurrency(), 1u, workers_max);
-  runtime.scheduler.context_tokens_max = options.context_tokens;
-  runtime.scheduler.kv_type = engine::parse_kv_type(options.kv_type).value();  // checked by the command line
+  if (settings.workers > 0) runtime.sandbox.workers = settings.workers;
   runtime.scheduler.sequences_max = settings.sequences_max;
   runtime.scheduler.inter_token_target_ms = settings.inter_token_target_ms;
   runtime.scheduler.kv_bytes_max = kv_bytes(settings);
@@ -168,7 +162,7 @@ int run_server(const RunOptions& options, const ServerSettings& settings, Interr
   auto program = find_program(options.program);
   if (!program) return report(program.error());
   if (auto chosen = choose_kernels(options); !chosen) return report(chosen.error());
-  auto runtime = runtime::Runtime::create(runtime_options(options, settings, *program));
+  auto runtime = runtime::Runtime::create(server_runtime(options, settings, *program));
   if (!runtime) return report(runtime.error());
   auto backend = engine::parse_backend(options.backend);
   if (!backend) return report(backend.error());

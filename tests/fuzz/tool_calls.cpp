@@ -22,7 +22,11 @@ constexpr const char* families[] = {"",
                                     "Here are my reasoning steps:\n [BEGIN FINAL RESPONSE] <tool_calls>",
                                     "<|start|>assistant<|channel|>",
                                     ">>>all >>>${recipient}",
-                                    "<｜tool▁calls▁begin｜>"};
+                                    "<｜tool▁calls▁begin｜>",
+                                    "]<]minimax[>[",
+                                    "HYTK = ':opensource'",
+                                    "xtml_type",
+                                    "<|tool_call:begin|>"};
 
 void add(AnswerPieces& all, const AnswerPieces& some) {
   all.reasoning += some.reasoning;
