@@ -3,7 +3,7 @@
 
 #include "base/clock.h"
 #include "bench.h"
-#include "engine/backend.h"
+#include "engine/physical_cores.h"
 
 namespace realm::bench {
 namespace {

@@ -14,6 +14,7 @@
 #include "cli/terminal.h"
 #include "cli/version.h"
 #include "engine/backend.h"
+#include "engine/physical_cores.h"
 
 namespace realm::cli {
 namespace {

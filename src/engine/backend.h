@@ -41,6 +41,4 @@ std::string cpu_kernels_description();
 // The last error that ggml or llama.cpp logged on the calling thread since the last call; empty if none.
 std::string take_last_native_error();
 
-uint32_t physical_cores();  // that this process may run on; at least 1
-
 }  // namespace realm::engine

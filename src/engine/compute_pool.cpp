@@ -5,12 +5,16 @@
 #include <ggml.h>
 #include <llama.h>
 
+#include <pthread.h>
+
 #include <atomic>
 #include <string>
+#include <vector>
 
 #include "base/check.h"
 #include "engine/backend.h"
 #include "engine/cpu_function.h"
+#include "engine/physical_cores.h"
 
 namespace realm::engine {
 namespace {
@@ -30,6 +34,10 @@ struct ComputePool::Impl {
   ggml_context* graph_memory = nullptr;
   ggml_cgraph* graph = nullptr;
 
+  uint32_t thread_count = 0;
+  std::vector<cpu_set_t> cores;  // one for each thread; empty: they are not bound
+  bool binding = false;
+
   const std::function<void(uint32_t)>* task = nullptr;
   alignas(64) std::atomic<int64_t> left{0};  // tasks that nobody has taken; below zero when the threads have seen that
 
@@ -39,7 +47,8 @@ struct ComputePool::Impl {
     if (threads != nullptr) cpu_function<decltype(ggml_threadpool_free)>("ggml_threadpool_free")(threads);
   }
 
-  bool start(uint32_t thread_count) {
+  bool start(uint32_t a_thread_count) {
+    thread_count = a_thread_count;
     auto* threadpool_new = cpu_function<decltype(ggml_threadpool_new)>("ggml_threadpool_new");
     auto* set_threadpool = cpu_function<decltype(ggml_backend_cpu_set_threadpool)>("ggml_backend_cpu_set_threadpool");
     auto* set_n_threads = cpu_function<decltype(ggml_backend_cpu_set_n_threads)>("ggml_backend_set_n_threads");
@@ -52,7 +61,9 @@ struct ComputePool::Impl {
     if (threads == nullptr || backend == nullptr) return false;
     set_threadpool(backend, threads);
     set_n_threads(backend, static_cast<int>(thread_count));
-    return build_graph();
+    if (!build_graph()) return false;
+    bind();
+    return true;
   }
 
   bool build_graph() {
@@ -66,9 +77,24 @@ struct ComputePool::Impl {
     return true;
   }
 
+  // With as many threads as cores, each has one of its own. Otherwise a customer's program that computes may drive two of them together
+  // on one core, where each waits at every operation for the other's time slice to end, for hundreds of milliseconds.
+  void bind() {
+    cores = engine::cores();
+    if (cores.size() < 2 || cores.size() != thread_count) return cores.clear();
+    binding = true;
+    REALM_CHECK(ggml_backend_graph_compute(backend, graph) == GGML_STATUS_SUCCESS);
+    binding = false;
+  }
+
+  void bind_this_thread(size_t index) const noexcept {
+    if (index < cores.size()) pthread_setaffinity_np(pthread_self(), sizeof(cpu_set_t), &cores[index]);
+  }
+
   // On every thread of the pool at once. `left` orders the task before its calls, and the calls before run()'s return.
-  static void take_tasks(ggml_tensor*, int, int, void* self) noexcept {
+  static void take_tasks(ggml_tensor*, int thread, int, void* self) noexcept {
     auto& impl = *static_cast<Impl*>(self);
+    if (impl.binding && thread > 0) impl.bind_this_thread(static_cast<size_t>(thread));  // 0 is whoever calls
     for (int64_t left; (left = impl.left.fetch_sub(1, std::memory_order_acq_rel)) > 0;) {
       (*impl.task)(static_cast<uint32_t>(left - 1));
     }
@@ -90,6 +116,8 @@ Result<std::shared_ptr<ComputePool>> ComputePool::create(uint32_t threads) {
   }
   return pool;
 }
+
+void ComputePool::bind_caller() const noexcept { impl_->bind_this_thread(0); }
 
 void ComputePool::attach(llama_context* context) const {
   llama_attach_threadpool(context, impl_->threads, impl_->threads);

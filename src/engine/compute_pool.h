@@ -22,6 +22,10 @@ class ComputePool {
 
   uint32_t threads() const noexcept { return threads_; }
 
+  // Binds the calling thread, one that computes on the pool again and again, to the core that the other threads leave to it. Does
+  // nothing when the threads are not bound: only a pool with a thread for every core is.
+  void bind_caller() const noexcept;
+
   // Makes `context` compute on these threads. Before its first decode.
   void attach(llama_context* context) const;
 

@@ -10,7 +10,7 @@
 #include <thread>
 #include <vector>
 
-#include "engine/backend.h"
+#include "engine/physical_cores.h"
 #include "engine/model.h"
 
 namespace realm::engine {

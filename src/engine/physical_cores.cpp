@@ -1,30 +1,16 @@
-// How many compute threads make sense here: the cores of the machine, of this process's affinity mask, of its container's quota.
+// What compute threads may run on here: the cores of the machine, of this process's affinity mask, of its container's quota.
 #include <sched.h>
 
 #include <algorithm>
 #include <cmath>
 #include <fstream>
-#include <set>
+#include <map>
 #include <string>
 
-#include "engine/backend.h"
+#include "engine/physical_cores.h"
 
 namespace realm::engine {
 namespace {
-
-// Two logical processors of one core share its first sibling's number.
-uint32_t cores_in_affinity_mask() {
-  cpu_set_t allowed;
-  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return 1;
-  std::set<std::string> cores;
-  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (!CPU_ISSET(cpu, &allowed)) continue;
-    std::ifstream in("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list");
-    std::string siblings;
-    cores.insert(std::getline(in, siblings) ? siblings : "cpu" + std::to_string(cpu));
-  }
-  return std::max<uint32_t>(1, static_cast<uint32_t>(cores.size()));
-}
 
 // A container's CPU quota in whole cores. Threads beyond it would spin through the quota and all be stopped together.
 uint32_t cores_in_quota() {
@@ -41,6 +27,23 @@ uint32_t cores_in_quota() {
 
 }  // namespace
 
-uint32_t physical_cores() { return std::min(cores_in_affinity_mask(), cores_in_quota()); }
+// Two logical processors of one core share its list of siblings.
+std::vector<cpu_set_t> cores() {
+  cpu_set_t allowed;
+  std::vector<cpu_set_t> found;
+  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return found;
+  std::map<std::string, size_t> numbers;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &allowed)) continue;
+    std::ifstream in("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list");
+    std::string siblings;
+    const auto [core, is_new] = numbers.try_emplace(std::getline(in, siblings) ? siblings : "cpu" + std::to_string(cpu), found.size());
+    if (is_new) CPU_ZERO(&found.emplace_back());
+    CPU_SET(cpu, &found[core->second]);
+  }
+  return found;
+}
+
+uint32_t physical_cores() { return std::max(1u, std::min(static_cast<uint32_t>(cores().size()), cores_in_quota())); }
 
 }  // namespace realm::engine

@@ -121,6 +121,7 @@ Scheduler::Impl::~Impl() {
 }
 
 void Scheduler::Impl::run() {
+  pool->bind_caller();
   bool worked = false;
   while (!inbox->stopping()) {
     pick_up_statements(worked ? 0 : wait_deadline_ns());
