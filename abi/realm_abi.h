@@ -220,7 +220,7 @@ typedef struct realm_tensor_info {
   /* One of the model's texts; returns its length in bytes. */                                                                      \
   X(model_text, IMMEDIATE, int32_t, (int32_t model, uint32_t which, uint8_t * destination, uint32_t capacity))                      \
   /* Text to token ids; returns how many. At most 1 MiB of text a call; its CPU time is the caller's. */                            \
-  X(tokenize, IMMEDIATE, int32_t,                                                                                                   \
+  X(tokenize, MAY_SUSPEND, int32_t,                                                                                                 \
     (int32_t model, uint32_t flags, const uint8_t* text, uint32_t text_count, int32_t* tokens, uint32_t capacity))                  \
   /* Token ids to bytes, which need not be whole UTF-8 characters; returns how many bytes. */                                       \
   X(detokenize, IMMEDIATE, int32_t,                                                                                                 \

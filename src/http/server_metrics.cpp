@@ -194,6 +194,8 @@ void write_runtime_metrics(MetricText& text, const runtime::Runtime& runtime) {
   write_program_metrics(text, runtime.program_stats());
   const auto sandbox = runtime.sandbox_stats();
   text.single("realm_instances", Type::gauge, "Sandbox instances alive", sandbox.instances_live);
+  text.single("realm_instances_moved_to_background_total", Type::counter, "Sandbox instances that computed for long",
+              static_cast<double>(sandbox.moved_to_background));
   text.family("realm_instance_outcomes_total", Type::counter, "Sandbox instances ended, by outcome");
   for (size_t i = 0; i < std::size(sandbox.outcomes); ++i) {
     text.sample(static_cast<double>(sandbox.outcomes[i]),

@@ -12,6 +12,11 @@
 #include "runtime/abi_answer.h"
 
 namespace realm::runtime {
+namespace {
+
+constexpr size_t tokenize_foreground_bytes_max = 16u << 10;  // some 15 ms
+
+}  // namespace
 
 // -- the request
 
@@ -192,10 +197,12 @@ int32_t Generation::model_text(sandbox::HostCall&, int32_t model, uint32_t which
   }
 }
 
-int32_t Generation::tokenize(sandbox::HostCall&, int32_t model, uint32_t flags, std::span<const uint8_t> text, std::span<int32_t> tokens) {
+std::optional<int32_t> Generation::tokenize(sandbox::HostCall& call, int32_t model, uint32_t flags, std::span<const uint8_t> text,
+                                            std::span<int32_t> tokens) {
   const OpenModel* open = handles_.find<OpenModel>(model);
   if (open == nullptr) return REALM_BAD_HANDLE;
   if (flags > (REALM_TOKENIZE_ADD_SPECIAL | REALM_TOKENIZE_PARSE_SPECIAL)) return REALM_INVALID_ARGUMENT;
+  if (text.size() > tokenize_foreground_bytes_max && !call.goes_on_in_background()) return std::nullopt;
   const int64_t began_ns = thread_cpu_ns();
   const auto ids = open->loaded->model->tokenize(as_text(text), {.add_special = (flags & REALM_TOKENIZE_ADD_SPECIAL) != 0,
                                                                  .parse_special = (flags & REALM_TOKENIZE_PARSE_SPECIAL) != 0});

@@ -64,7 +64,8 @@ class Generation : public std::enable_shared_from_this<Generation> {
   int32_t model_close(sandbox::HostCall& call, int32_t model);
   int32_t model_info(sandbox::HostCall& call, int32_t model, realm_model_info_t& info);
   int32_t model_text(sandbox::HostCall& call, int32_t model, uint32_t which, std::span<uint8_t> destination);
-  int32_t tokenize(sandbox::HostCall& call, int32_t model, uint32_t flags, std::span<const uint8_t> text, std::span<int32_t> tokens);
+  std::optional<int32_t> tokenize(sandbox::HostCall& call, int32_t model, uint32_t flags, std::span<const uint8_t> text,
+                                  std::span<int32_t> tokens);
   int32_t detokenize(sandbox::HostCall& call, int32_t model, uint32_t flags, std::span<const int32_t> tokens,
                      std::span<uint8_t> destination);
   int32_t token_flags(sandbox::HostCall& call, int32_t model, int32_t token);

@@ -1,18 +1,38 @@
 #include "sandbox/executor.h"
 
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <chrono>
 
 #include "base/clock.h"
 
 namespace realm::sandbox {
 
-Executor::Executor(wasm_engine_t* engine, uint32_t workers, uint32_t epoch_ms, uint32_t instances_max)
-    : engine_(engine), workers_count_(workers), epoch_ms_(epoch_ms), instances_max_(instances_max) {}
+namespace {
+
+// A tenth of a processor beside a thread that computes all the time.
+constexpr int background_nice = 10;
+
+}  // namespace
+
+Executor::Executor(wasm_engine_t* engine, const SandboxOptions& options)
+    : engine_(engine),
+      workers_count_(options.workers),
+      epoch_ms_(options.epoch_ms),
+      instances_max_(options.instances_max),
+      foreground_cpu_ns_(int64_t{options.foreground_cpu_ms} * 1'000'000) {}
 
 Executor::~Executor() = default;
 
 void Executor::start_threads() {
-  for (uint32_t i = 0; i < workers_count_; ++i) workers_.emplace_back([this] { work(); });
+  for (uint32_t i = 0; i < workers_count_; ++i) {
+    workers_.emplace_back([this] { work(foreground_); });
+    workers_.emplace_back([this] {
+      setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), background_nice);  // of this thread alone, on Linux
+      work(background_);
+    });
+  }
   ticker_ = std::thread([this] { tick(); });
 }
 
@@ -29,7 +49,8 @@ void Executor::stop() {
     std::lock_guard lock(ready_mutex_);
     stopping_ = true;
   }
-  ready_changed_.notify_all();
+  foreground_.changed.notify_all();
+  background_.changed.notify_all();
   for (auto& worker : workers_) worker.join();
   if (ticker_.joinable()) ticker_.join();
 }
@@ -47,24 +68,29 @@ bool Executor::admit(const std::shared_ptr<InstanceCore>& instance) {
 }
 
 void Executor::enqueue(std::shared_ptr<InstanceCore> instance) noexcept {
+  Queue& queue = instance->in_background() ? background_ : foreground_;
   {
     std::lock_guard lock(ready_mutex_);
-    ready_.push_back(std::move(instance));
-    ready_count_.store(static_cast<uint32_t>(ready_.size()), std::memory_order_relaxed);
+    queue.ready.push_back(std::move(instance));
+    queue.count.store(static_cast<uint32_t>(queue.ready.size()), std::memory_order_relaxed);
   }
-  ready_changed_.notify_one();
+  queue.changed.notify_one();
 }
 
-void Executor::work() {
+bool Executor::others_are_ready(const InstanceCore& instance) const noexcept {
+  return (instance.in_background() ? background_ : foreground_).count.load(std::memory_order_relaxed) > 0;
+}
+
+void Executor::work(Queue& queue) {
   while (true) {
     std::shared_ptr<InstanceCore> instance;
     {
       std::unique_lock lock(ready_mutex_);
-      ready_changed_.wait(lock, [this] { return stopping_ || !ready_.empty(); });
-      if (ready_.empty()) return;
-      instance = std::move(ready_.front());
-      ready_.pop_front();
-      ready_count_.store(static_cast<uint32_t>(ready_.size()), std::memory_order_relaxed);
+      queue.changed.wait(lock, [this, &queue] { return stopping_ || !queue.ready.empty(); });
+      if (queue.ready.empty()) return;
+      instance = std::move(queue.ready.front());
+      queue.ready.pop_front();
+      queue.count.store(static_cast<uint32_t>(queue.ready.size()), std::memory_order_relaxed);
     }
     instance->state().store(InstanceCore::State::running, std::memory_order_release);
     running_.fetch_add(1, std::memory_order_relaxed);
@@ -117,6 +143,7 @@ void Executor::tick() {
 SandboxStats Executor::stats() const {
   std::lock_guard lock(live_mutex_);
   SandboxStats stats = stats_;
+  stats.moved_to_background = moved_.load(std::memory_order_relaxed);
   stats.instances_live = static_cast<uint32_t>(live_.size());
   return stats;
 }

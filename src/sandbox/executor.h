@@ -1,5 +1,5 @@
-// The threads that run guests: workers with one ready queue, and the ticker that drives epochs and wall limits. Internal to the
-// sandbox.
+// The threads that run guests: workers in the foreground and in the background, each kind with a ready queue, and the ticker that drives
+// epochs and wall limits. Internal to the sandbox.
 #pragma once
 
 #include <array>
@@ -19,7 +19,7 @@ namespace realm::sandbox {
 
 class Executor {
  public:
-  Executor(wasm_engine_t* engine, uint32_t workers, uint32_t epoch_ms, uint32_t instances_max);
+  Executor(wasm_engine_t* engine, const SandboxOptions& options);
   ~Executor();
 
   void start_threads();
@@ -30,11 +30,19 @@ class Executor {
   bool admit(const std::shared_ptr<InstanceCore>& instance);
   void enqueue(std::shared_ptr<InstanceCore> instance) noexcept;
   wasm_engine_t* engine() const noexcept { return engine_; }
-  bool others_are_ready() const noexcept { return ready_count_.load(std::memory_order_relaxed) > 0; }
+  int64_t foreground_cpu_ns() const noexcept { return foreground_cpu_ns_; }
+  // For the workers that run `instance`.
+  bool others_are_ready(const InstanceCore& instance) const noexcept;
+  void count_moved() noexcept { moved_.fetch_add(1, std::memory_order_relaxed); }
   SandboxStats stats() const;
 
  private:
-  void work();
+  struct Queue {
+    std::deque<std::shared_ptr<InstanceCore>> ready;  // an instance is in one queue, once, so both are bounded by instances_max
+    std::atomic<uint32_t> count{0};
+    std::condition_variable changed;
+  };
+  void work(Queue& queue);
   void finish(const std::shared_ptr<InstanceCore>& instance);
   void tick();
 
@@ -42,12 +50,12 @@ class Executor {
   const uint32_t workers_count_;
   const uint32_t epoch_ms_;
   const uint32_t instances_max_;
+  const int64_t foreground_cpu_ns_;
 
-  // Holds an instance at most once, so it is bounded by instances_max.
   std::mutex ready_mutex_;
-  std::condition_variable ready_changed_;
-  std::deque<std::shared_ptr<InstanceCore>> ready_;
-  std::atomic<uint32_t> ready_count_{0};
+  Queue foreground_;
+  Queue background_;
+  std::atomic<uint64_t> moved_{0};
   bool stopping_ = false;  // guarded by ready_mutex_
 
   // Live instances by wall deadline.

@@ -54,6 +54,10 @@ class HostCall {
   // ready, its CPU time is used up or it was cancelled: return nullopt, and the function is called again when the turn comes back.
   [[nodiscard]] bool turn_is_over() const noexcept;
 
+  // For a function that is about to compute for long in one go: true when the instance is in the background (see
+  // SandboxOptions::foreground_cpu_ms). Otherwise return nullopt, and the function is called again there.
+  [[nodiscard]] bool goes_on_in_background() const noexcept;
+
   // Ends the instance when the host function returns; its result is then ignored. The outcome is OutcomeKind::ended_by_host.
   void end(int32_t code, std::string message) { end_ = std::make_unique<HostEnd>(code, std::move(message)); }
   std::unique_ptr<HostEnd> take_end() noexcept { return std::move(end_); }

@@ -11,6 +11,7 @@ namespace realm::sandbox {
 namespace {
 
 constexpr uint64_t large_memory_bytes_min = 2u << 20;
+constexpr int64_t waiting_per_cpu = 10;  // time in which it earns one unit of CPU time in the foreground
 
 }  // namespace
 
@@ -18,7 +19,8 @@ InstanceCore::InstanceCore(std::shared_ptr<Executor> executor, std::shared_ptr<c
     : executor_(std::move(executor)),
       program_(std::move(program)),
       options_(std::move(options)),
-      wall_deadline_ns_(monotonic_ns() + int64_t{options_.limits.wall_ms_max} * 1'000'000) {}
+      wall_deadline_ns_(monotonic_ns() + int64_t{options_.limits.wall_ms_max} * 1'000'000),
+      foreground_ns_(executor_->foreground_cpu_ns()) {}
 
 void Waker::wake() const noexcept {
   if (core_) core_->wake();
@@ -38,7 +40,10 @@ void InstanceCore::wake() noexcept {
       return;  // queued or notified: it will be polled anyway; ended: nothing to do
     }
     if (!state_.compare_exchange_weak(state, next, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
-    if (next == State::queued) executor_->enqueue(shared_from_this());
+    if (next == State::queued) {
+      end_waiting();
+      executor_->enqueue(shared_from_this());
+    }
     return;
   }
 }
@@ -49,7 +54,15 @@ void InstanceCore::kill(Kill reason) noexcept {
   wake();
 }
 
+// What it has waited counts for it. It comes back from the background once it has half of what it may have, not to go to and fro.
+void InstanceCore::end_waiting() noexcept {
+  const int64_t most = executor_->foreground_cpu_ns();
+  foreground_ns_ = std::min(most, foreground_ns_ + (monotonic_ns() - waits_since_ns_) / waiting_per_cpu);
+  if (foreground_ns_ >= most / 2) in_background_ = false;
+}
+
 bool InstanceCore::release() noexcept {
+  waits_since_ns_ = monotonic_ns();
   State running = State::running;
   const State next = sliced_ ? State::queued : State::suspended;
   if (state_.compare_exchange_strong(running, next, std::memory_order_acq_rel)) return sliced_;
@@ -65,7 +78,9 @@ bool InstanceCore::run() {
   if (!self_) self_ = shared_from_this();
   poll_began_cpu_ns_ = thread_cpu_ns();
   const bool ended = advance();
-  cpu_used_ns_ += thread_cpu_ns() - poll_began_cpu_ns_;
+  const int64_t used_ns = thread_cpu_ns() - poll_began_cpu_ns_;
+  cpu_used_ns_ += used_ns;
+  foreground_ns_ = std::max(foreground_ns_ - used_ns, -executor_->foreground_cpu_ns());
   // A host function that ended the instance while it was suspended cannot raise a trap; this is where it takes effect.
   return ended || kill_.load(std::memory_order_acquire) == Kill::host;
 }
@@ -144,11 +159,33 @@ bool InstanceCore::check_cpu() noexcept {
   return false;
 }
 
+void InstanceCore::move_to_background() noexcept {
+  in_background_ = true;
+  executor_->count_moved();
+}
+
+// True when it has to go on in the background from now on.
+bool InstanceCore::must_move() noexcept {
+  if (in_background_ || thread_cpu_ns() - poll_began_cpu_ns_ <= foreground_ns_) return false;
+  move_to_background();
+  return true;
+}
+
+bool InstanceCore::goes_on_in_background() noexcept {
+  if (in_background_) return true;
+  move_to_background();
+  wake();  // as in turn_is_over()
+  return false;
+}
+
 bool InstanceCore::turn_is_over() noexcept {
-  const bool goes_on = kill_.load(std::memory_order_acquire) == Kill::none && check_cpu() && !executor_->others_are_ready();
+  const bool goes_on =
+      kill_.load(std::memory_order_acquire) == Kill::none && check_cpu() && !must_move() && !executor_->others_are_ready(*this);
   if (!goes_on) wake();  // it is running, so this puts it at the end of the queue once it has suspended
   return !goes_on;
 }
+
+bool HostCall::goes_on_in_background() const noexcept { return (*core_)->goes_on_in_background(); }
 
 bool HostCall::turn_is_over() const noexcept { return (*core_)->turn_is_over(); }
 
@@ -157,7 +194,7 @@ wasmtime_error_t* InstanceCore::on_epoch(wasmtime_context_t*, void* self, uint64
   if (core.kill_.load(std::memory_order_acquire) != Kill::none) return wasmtime_error_new("killed");
   if (!core.check_cpu()) return wasmtime_error_new("killed");
   *delta = 1;
-  core.sliced_ = core.executor_->others_are_ready();
+  core.sliced_ = core.must_move() || core.executor_->others_are_ready(core);
   *kind = core.sliced_ ? WASMTIME_UPDATE_DEADLINE_YIELD : WASMTIME_UPDATE_DEADLINE_CONTINUE;
   return nullptr;
 }

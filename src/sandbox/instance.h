@@ -59,6 +59,10 @@ class InstanceCore : public std::enable_shared_from_this<InstanceCore> {
 
   // Worker only, from within a host function; see HostCall.
   bool turn_is_over() noexcept;
+  bool goes_on_in_background() noexcept;
+
+  // Whose workers run it. Changes only while it runs or is being woken.
+  bool in_background() const noexcept { return in_background_; }
 
   // Called by Wasmtime on the worker that runs the instance.
   static wasm_trap_t* call_immediate(void* function, wasmtime_caller_t* caller, wasmtime_val_raw_t* values, size_t count) noexcept;
@@ -81,6 +85,9 @@ class InstanceCore : public std::enable_shared_from_this<InstanceCore> {
                                     wasmtime_update_deadline_kind_t* kind) noexcept;
   int64_t cpu_ns() const noexcept;
   bool check_cpu() noexcept;
+  void move_to_background() noexcept;
+  bool must_move() noexcept;
+  void end_waiting() noexcept;
   void classify(Outcome& outcome) const;
 
   const std::shared_ptr<Executor> executor_;
@@ -114,6 +121,9 @@ class InstanceCore : public std::enable_shared_from_this<InstanceCore> {
   int64_t instantiate_ns_ = 0;
   int64_t cpu_used_ns_ = 0;
   int64_t poll_began_cpu_ns_ = 0;
+  bool in_background_ = false;
+  int64_t foreground_ns_;  // CPU time that it may still use in the foreground
+  int64_t waits_since_ns_ = 0;
 };
 
 }  // namespace realm::sandbox

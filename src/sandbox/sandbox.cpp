@@ -39,6 +39,7 @@ Result<void> check(const SandboxOptions& options) {
     return bad("guest_stack_bytes_max", "64 KiB to 8 MiB");
   if (options.workers < 1 || options.workers > 256) return bad("workers", "1 to 256");
   if (options.epoch_ms < 1 || options.epoch_ms > 1'000) return bad("epoch_ms", "1 to 1000");
+  if (options.foreground_cpu_ms < 1 || options.foreground_cpu_ms > 1'000) return bad("foreground_cpu_ms", "1 to 1000");
   return {};
 }
 
@@ -112,7 +113,7 @@ Result<std::unique_ptr<Sandbox>> Sandbox::create(const SandboxOptions& options, 
                             CodeCache(options.code_cache, code_settings(options), options.code_cache_bytes_max), options.compiler);
   if (!loader) return fail(std::move(loader));
   impl->loader = std::move(*loader);
-  impl->executor = std::make_shared<Executor>(impl->engine.get(), options.workers, options.epoch_ms, options.instances_max);
+  impl->executor = std::make_shared<Executor>(impl->engine.get(), options);
   impl->executor->start_threads();
   return std::unique_ptr<Sandbox>(new Sandbox(std::move(impl)));
 }

@@ -1,6 +1,7 @@
 #include "sandbox/sandbox.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -37,11 +38,9 @@ struct Host {
   std::atomic<int> calls{0};
 
   std::optional<int32_t> wait(HostCall& call, int32_t value) {
+    std::lock_guard lock(mutex);
+    wakers.push_back(call.waker());
     ++polls;
-    {
-      std::lock_guard lock(mutex);
-      wakers.push_back(call.waker());
-    }
     if (!open.load()) return std::nullopt;
     return value + 1;
   }
@@ -80,6 +79,7 @@ struct Host {
     call.end(9, "ended while it waited");
     return 0;
   }
+  int32_t nice(HostCall&) { return getpriority(PRIO_PROCESS, 0); }  // of the calling thread
   int32_t throws(HostCall&) { throw std::runtime_error("a bug in the host function"); }
 };
 
@@ -91,6 +91,7 @@ std::vector<HostFunction> host_functions() {
           host_function<&Host::fill, int32_t(int32_t*, uint32_t), fault>("test", "fill"),
           host_function<&Host::end, int32_t(int32_t), fault>("test", "end"),
           host_function<&Host::wait_then_end, int32_t(), fault>("test", "wait_then_end"),
+          host_function<&Host::nice, int32_t(), fault>("test", "nice"),
           host_function<&Host::throws, int32_t(), fault>("test", "throws")};
 }
 
@@ -281,6 +282,41 @@ TEST_F(SandboxTest, AHostFunctionThatComputesForLongTakesTurnsWithOtherGuests) {
   EXPECT_EQ(outcome.kind, OutcomeKind::finished);
   EXPECT_EQ(outcome.result, 5);
   EXPECT_GT(outcome.cpu_ns, 0u);
+}
+
+// Computes until it finds itself in the background, waits, and tells where it is then.
+constexpr const char* moving = R"((module (import "test" "nice" (func $nice (result i32)))
+  (import "test" "wait" (func $wait (param i32) (result i32)))
+  (memory (export "memory") 1)
+  (func (export "handle") (result i32)
+    (loop $more (br_if $more (i32.ne (call $nice) (i32.const 10))))
+    (drop (call $wait (i32.const 1)))
+    (call $nice))))";
+
+TEST_F(SandboxTest, WhoComputesForLongGoesOnInTheBackgroundUntilItHasWaited) {
+  for (const bool waits : {false, true}) {
+    Host host;
+    const uint64_t moved = sandbox_->stats().moved_to_background;
+    auto guest = start(load(moving), {.cpu_ms_max = 2'000}, &host);
+    while (host.polls == 0 && guest.outcome.wait_for(std::chrono::milliseconds(1)) == std::future_status::timeout) {
+    }
+    expect_healthy_neighbour();
+    if (waits) std::this_thread::sleep_for(std::chrono::milliseconds(400));
+    host.open = true;
+    {
+      std::lock_guard lock(host.mutex);
+      for (const Waker& waker : host.wakers) waker.wake();
+    }
+    const auto outcome = guest.outcome.get();
+    EXPECT_EQ(outcome.kind, OutcomeKind::finished);
+    EXPECT_GE(outcome.cpu_ns, SandboxOptions{}.foreground_cpu_ms * 1'000'000);
+    EXPECT_EQ(sandbox_->stats().moved_to_background, moved + 1);
+    if (waits) {
+      EXPECT_LT(outcome.result, 10);
+    } else {
+      EXPECT_EQ(outcome.result, 10);
+    }
+  }
 }
 
 TEST_F(SandboxTest, AHostFunctionThatComputesForLongEndsWithItsInstance) {
@@ -499,9 +535,9 @@ TEST_F(SandboxTest, WasiGivesClocksAndRandomNumbersOnly) {
 }
 
 TEST_F(SandboxTest, ImpossibleOptionsAreErrors) {
-  for (const SandboxOptions& bad :
-       {SandboxOptions{.instances_max = 0}, SandboxOptions{.instances_max = 100'000}, SandboxOptions{.memory_bytes_max = 1},
-        SandboxOptions{.guest_stack_bytes_max = 1}, SandboxOptions{.workers = 0}, SandboxOptions{.epoch_ms = 0}}) {
+  for (const SandboxOptions& bad : {SandboxOptions{.instances_max = 0}, SandboxOptions{.instances_max = 100'000},
+                                    SandboxOptions{.memory_bytes_max = 1}, SandboxOptions{.guest_stack_bytes_max = 1},
+                                    SandboxOptions{.workers = 0}, SandboxOptions{.epoch_ms = 0}, SandboxOptions{.foreground_cpu_ms = 0}}) {
     const auto sandbox = Sandbox::create(bad, {});
     ASSERT_FALSE(sandbox);
     EXPECT_EQ(sandbox.error().code, ErrorCode::invalid_argument);
