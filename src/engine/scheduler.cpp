@@ -11,6 +11,7 @@
 namespace realm::engine {
 namespace {
 
+constexpr uint32_t slots_released_max = 4;      // between two steps
 constexpr int64_t pages_kept_ns = 500'000'000;  // a vacated stream's pages stay so long, for whoever comes next
 constexpr int64_t idle_wait_ns = 3'600'000'000'000;
 
@@ -153,10 +154,13 @@ int64_t Scheduler::Impl::wait_deadline_ns() const {
   return deadline;
 }
 
+// A few at a time: thousands of ranges of memory take as long as a step does.
 void Scheduler::Impl::release_idle_pages() {
   const int64_t now = monotonic_ns();
+  uint32_t left = slots_released_max;
   for (uint32_t slot = static_cast<uint32_t>(slots.size()); slot < slot_used_ns.size(); ++slot) {
-    if (slot_used_ns[slot] == 0 || now - slot_used_ns[slot] < pages_kept_ns) continue;
+    if (slot_used_ns[slot] == 0 || now - slot_used_ns[slot] < pages_kept_ns || left == 0) continue;
+    --left;
     kv->release_pages(slot);
     slot_used_ns[slot] = 0;
   }

@@ -6,6 +6,11 @@
 #include "engine/scheduler_state.h"
 
 namespace realm::engine {
+namespace {
+
+constexpr int64_t admission_ns_max = 2'000'000;  // between two steps of those that generate
+
+}  // namespace
 
 bool goes_first(const ScheduledSequence* a, const ScheduledSequence* b) {
   if (a->flow != b->flow && a->flow->claim() != b->flow->claim()) return a->flow->claim() < b->flow->claim();
@@ -51,8 +56,15 @@ bool Scheduler::Impl::must_wait(const ScheduledSequence& sequence) const {
   });
 }
 
+bool Scheduler::Impl::somebody_generates() const {
+  return std::any_of(slots.begin(), slots.end(), [](const auto* one) { return one != nullptr && one->runnable() && !one->prefills(); });
+}
+
+// Copies and restored states take time, which those that generate do not have: the rest is admitted after the next step.
 void Scheduler::Impl::admit_waiting() {
+  const int64_t until_ns = monotonic_ns() + admission_ns_max;
   while (true) {
+    if (monotonic_ns() > until_ns && somebody_generates()) return;
     ScheduledSequence* first = nullptr;
     for (ScheduledSequence* candidate : waiting) {
       if ((first == nullptr || goes_first(candidate, first)) && !must_wait(*candidate)) first = candidate;

@@ -79,6 +79,7 @@ struct Scheduler::Impl {
   void publish_flow_stats();
 
   // -- scheduler_slots.cpp: who is in the batch
+  bool somebody_generates() const;
   void admit_waiting();
   bool must_wait(const ScheduledSequence& sequence) const;
   void park_over_served();
