@@ -125,15 +125,16 @@ bool read_functions(std::string_view text, const CallableTools& tools, Calls& ca
   return !calls.empty();
 }
 
+std::string tag(std::string_view start, std::string_view suffix) { return std::string(start) + std::string(suffix) + ">"; }
+
 // <arg_key>key</arg_key><arg_value>value</arg_value> as often as it comes; each name of a tag with `suffix`.
 bool read_pairs(std::string_view text, std::string_view suffix, const std::string& name, const CallableTools& tools, Calls& calls) {
-  const auto tag = [suffix](const char* start) { return start + std::string(suffix) + ">"; };
-  return read_tagged_arguments(text, tag("</arg_value"), name, tools, calls,
-                               [&tag](std::string_view& rest, bool&, bool&) -> std::optional<std::string> {
-                                 if (!take(rest, tag("<arg_key"))) return {};
-                                 const auto key = take_until(rest, tag("</arg_key"));
+  return read_tagged_arguments(text, tag("</arg_value", suffix), name, tools, calls,
+                               [suffix](std::string_view& rest, bool&, bool&) -> std::optional<std::string> {
+                                 if (!take(rest, tag("<arg_key", suffix))) return {};
+                                 const auto key = take_until(rest, tag("</arg_key", suffix));
                                  rest = trimmed(rest);
-                                 if (!key || !take(rest, tag("<arg_value"))) return {};
+                                 if (!key || !take(rest, tag("<arg_value", suffix))) return {};
                                  return std::string(trimmed(*key));
                                });
 }
@@ -148,11 +149,10 @@ bool read_keyed(std::string_view text, const CallableTools& tools, Calls& calls)
 
 // Hunyuan 3, T standing for `suffix`: <tool_callT>name<tool_sepT>, pairs, </tool_callT>, as often as it comes.
 bool read_suffixed(std::string_view text, std::string_view suffix, const CallableTools& tools, Calls& calls) {
-  const auto tag = [suffix](const char* start) { return start + std::string(suffix) + ">"; };
   for (text = trimmed(text); !text.empty(); text = trimmed(text)) {
-    if (!take(text, tag("<tool_call"))) return false;
-    auto call = take_until(text, tag("</tool_call"));
-    const auto found = call ? take_until(*call, tag("<tool_sep")) : std::nullopt;
+    if (!take(text, tag("<tool_call", suffix))) return false;
+    auto call = take_until(text, tag("</tool_call", suffix));
+    const auto found = call ? take_until(*call, tag("<tool_sep", suffix)) : std::nullopt;
     if (!found) return false;
     const std::string name(trimmed(*found));
     if (!tools.contains(name) || !read_pairs(*call, suffix, name, tools, calls)) return false;

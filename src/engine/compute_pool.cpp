@@ -34,7 +34,6 @@ struct ComputePool::Impl {
   ggml_context* graph_memory = nullptr;
   ggml_cgraph* graph = nullptr;
 
-  uint32_t thread_count = 0;
   std::vector<cpu_set_t> cores;  // one for each thread; empty: they are not bound
   bool binding = false;
 
@@ -47,8 +46,7 @@ struct ComputePool::Impl {
     if (threads != nullptr) cpu_function<decltype(ggml_threadpool_free)>("ggml_threadpool_free")(threads);
   }
 
-  bool start(uint32_t a_thread_count) {
-    thread_count = a_thread_count;
+  bool start(uint32_t thread_count) {
     auto* threadpool_new = cpu_function<decltype(ggml_threadpool_new)>("ggml_threadpool_new");
     auto* set_threadpool = cpu_function<decltype(ggml_backend_cpu_set_threadpool)>("ggml_backend_cpu_set_threadpool");
     auto* set_n_threads = cpu_function<decltype(ggml_backend_cpu_set_n_threads)>("ggml_backend_set_n_threads");
@@ -62,7 +60,7 @@ struct ComputePool::Impl {
     set_threadpool(backend, threads);
     set_n_threads(backend, static_cast<int>(thread_count));
     if (!build_graph()) return false;
-    bind();
+    bind(thread_count);
     return true;
   }
 
@@ -79,7 +77,7 @@ struct ComputePool::Impl {
 
   // With as many threads as cores, each has one of its own. Otherwise a customer's program that computes may drive two of them together
   // on one core, where each waits at every operation for the other's time slice to end, for hundreds of milliseconds.
-  void bind() {
+  void bind(uint32_t thread_count) {
     cores = engine::cores();
     if (cores.size() < 2 || cores.size() != thread_count) return cores.clear();
     binding = true;

@@ -53,8 +53,10 @@ void Scheduler::Impl::choose_turn() {
   for (ScheduledSequence* sequence : slots) look_at(sequence);
   for (ScheduledSequence* sequence : embedding) look_at(sequence);
   if (others_run) others_ran_ns = monotonic_ns();
-  if (first == nullptr) aside_credit_ns = 0;
-  if (first == nullptr) return;
+  if (first == nullptr) {
+    aside_credit_ns = 0;
+    return;
+  }
   // What is due to them can wait for others' prompts, but not for ever.
   const double enough_ns = others_wait ? credit_ns_max : aside_step_ns();
   if (!others_run || aside_credit_ns > enough_ns) aside_turn = first;
@@ -82,9 +84,7 @@ double Scheduler::Impl::aside_step_ns() const {
   return std::min(decode_ns * aside_stall, most);
 }
 
-uint32_t Scheduler::Impl::aside_budget() const {
-  return step_cost.aside_tokens_within(aside_step_ns(), options.prefill_tokens_max);
-}
+uint32_t Scheduler::Impl::aside_budget() const { return step_cost.aside_tokens_within(aside_step_ns(), options.prefill_tokens_max); }
 
 // What a step that took `ns` adds to the time that is due to those set aside, or takes from it.
 void Scheduler::Impl::settle_turn(uint32_t tokens, int64_t ns) {

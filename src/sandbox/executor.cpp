@@ -8,7 +8,6 @@
 #include "base/clock.h"
 
 namespace realm::sandbox {
-
 namespace {
 
 // A tenth of a processor beside a thread that computes all the time.
@@ -68,7 +67,7 @@ bool Executor::admit(const std::shared_ptr<InstanceCore>& instance) {
 }
 
 void Executor::enqueue(std::shared_ptr<InstanceCore> instance) noexcept {
-  Queue& queue = instance->in_background() ? background_ : foreground_;
+  Queue& queue = queue_of(*instance);
   {
     std::lock_guard lock(ready_mutex_);
     queue.ready.push_back(std::move(instance));
@@ -77,9 +76,11 @@ void Executor::enqueue(std::shared_ptr<InstanceCore> instance) noexcept {
   queue.changed.notify_one();
 }
 
-bool Executor::others_are_ready(const InstanceCore& instance) const noexcept {
-  return (instance.in_background() ? background_ : foreground_).count.load(std::memory_order_relaxed) > 0;
+bool Executor::others_are_ready(const InstanceCore& instance) noexcept {
+  return queue_of(instance).count.load(std::memory_order_relaxed) > 0;
 }
+
+Executor::Queue& Executor::queue_of(const InstanceCore& instance) noexcept { return instance.in_background() ? background_ : foreground_; }
 
 void Executor::work(Queue& queue) {
   while (true) {

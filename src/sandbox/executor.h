@@ -32,7 +32,7 @@ class Executor {
   wasm_engine_t* engine() const noexcept { return engine_; }
   int64_t foreground_cpu_ns() const noexcept { return foreground_cpu_ns_; }
   // For the workers that run `instance`.
-  bool others_are_ready(const InstanceCore& instance) const noexcept;
+  bool others_are_ready(const InstanceCore& instance) noexcept;
   void count_moved() noexcept { moved_.fetch_add(1, std::memory_order_relaxed); }
   SandboxStats stats() const;
 
@@ -42,6 +42,7 @@ class Executor {
     std::atomic<uint32_t> count{0};
     std::condition_variable changed;
   };
+  Queue& queue_of(const InstanceCore& instance) noexcept;
   void work(Queue& queue);
   void finish(const std::shared_ptr<InstanceCore>& instance);
   void tick();
