@@ -25,6 +25,7 @@ if(TARGET realm_kernels AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set(avx512 ${avx2} -mavx512f -mavx512cd -mavx512vl -mavx512dq -mavx512bw -mavx512vnni)
   realm_kernel_set(realm_kernels haswell ${avx2})
   realm_kernel_set(realm_kernels icelake ${avx512})
+  realm_kernel_set(realm_kernels sapphirerapids ${avx512} -mamx-tile -mamx-int8)
   # The code of AVX2 for vectors of 64 bytes, so that nothing in it takes the width for granted.
   realm_kernel_set(realm_kernels_test wide ${avx2} -O1 -DREALM_LANES=16)
 endif()

@@ -149,8 +149,9 @@ std::deque<SetExtension>& extensions() {
 }  // namespace
 
 void install() {
-  // Behind ggml's own layouts: weights that have one, such as for AMX, keep it.
-  for (SetExtension& set : extensions()) realm_chosen_cpu_variant().extra_buffer_types().push_back(set.buffer_type());
+  // Weights go to the first that takes them: ggml's own layouts are before ours, but where ours have AMX those are before all.
+  auto& types = realm_chosen_cpu_variant().extra_buffer_types();
+  for (SetExtension& set : extensions()) types.insert(set.name() == "sapphirerapids" ? types.begin() : types.end(), set.buffer_type());
   use(true);
 }
 

@@ -140,8 +140,11 @@ INSTANTIATE_TEST_SUITE_P(, AttentionOfGgmlTest,
 
 // Where the weights of a set lie: the last in ggml's list, in the order of the sets.
 ggml_backend_buffer_type_t place_of(size_t set) {
-  const auto& places = realm_chosen_cpu_variant().extra_buffer_types();
-  return places[places.size() - known_sets().size() + set];
+  std::vector<ggml_backend_buffer_type_t> ours;
+  for (ggml_backend_buffer_type_t place : realm_chosen_cpu_variant().extra_buffer_types()) {
+    if (std::string_view(ggml_backend_buft_name(place)) == "Realm") ours.push_back(place);
+  }
+  return ours.at(set);
 }
 
 // llama.cpp chooses the place of weights like this.

@@ -86,6 +86,8 @@ std::optional<WeightType> weight_type_of(const ggml_tensor* weights) {
       return WeightType::q5_1;
     case GGML_TYPE_Q8_0:
       return WeightType::q8_0;
+    case GGML_TYPE_Q4_K:
+      return WeightType::q4_k;
     case GGML_TYPE_Q5_K:
       return WeightType::q5_k;
     case GGML_TYPE_Q6_K:

@@ -9,7 +9,7 @@
 namespace realm::kernels {
 
 // Layouts of weights that have a packed form here, by ggml's names.
-enum class WeightType : uint8_t { q4_0, q4_1, q5_0, q5_1, q8_0, q5_k, q6_k, f16 };
+enum class WeightType : uint8_t { q4_0, q4_1, q5_0, q5_1, q8_0, q4_k, q5_k, q6_k, f16 };
 
 constexpr int weight_block = 32;  // values of a row that share their scale
 

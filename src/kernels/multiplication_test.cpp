@@ -21,8 +21,8 @@ struct Type {
 };
 
 constexpr Type types[] = {{WeightType::q4_0, GGML_TYPE_Q4_0}, {WeightType::q4_1, GGML_TYPE_Q4_1}, {WeightType::q5_0, GGML_TYPE_Q5_0},
-                          {WeightType::q5_1, GGML_TYPE_Q5_1}, {WeightType::q8_0, GGML_TYPE_Q8_0}, {WeightType::q5_k, GGML_TYPE_Q5_K},
-                          {WeightType::q6_k, GGML_TYPE_Q6_K}, {WeightType::f16, GGML_TYPE_F16}};
+                          {WeightType::q5_1, GGML_TYPE_Q5_1}, {WeightType::q8_0, GGML_TYPE_Q8_0}, {WeightType::q4_k, GGML_TYPE_Q4_K},
+                          {WeightType::q5_k, GGML_TYPE_Q5_K}, {WeightType::q6_k, GGML_TYPE_Q6_K}, {WeightType::f16, GGML_TYPE_F16}};
 
 constexpr int rows_of_panels = 64;  // a multiple of what any set and type has in a panel
 
@@ -123,15 +123,19 @@ Error error_of(const NamedSet& set, const Type& type, const Weights& weights, in
 
 // To the last bit: a sequence gets the same tokens whoever computes beside it, and however its prompt was cut.
 TEST(MultiplicationTest, AColumnDoesNotDependOnThoseBesideIt) {
+  constexpr int size = 1'280;
   std::mt19937 random(3);
   for (const Type& type : types) {
-    const Weights weights(type.native, rows_of_panels, 512, random);
+    const Weights weights(type.native, rows_of_panels, size, random);
     for (const NamedSet& set : sets_that_run_here()) {
-      const Product together = multiply(set, type, weights, made_activations(15 * 512, random), 2);
-      for (std::ptrdiff_t column = 0; column < 15; ++column) {
-        const auto begin = together.activations.begin() + column * 512;
-        const Product alone = multiply(set, type, weights, {begin, begin + 512}, 1);
-        EXPECT_TRUE(std::equal(alone.out.begin(), alone.out.end(), together.out.begin() + column * rows_of_panels)) << set.name;
+      for (const int columns : {6, 15, 37}) {
+        const Product together = multiply(set, type, weights, made_activations(static_cast<size_t>(columns * size), random), 2);
+        for (std::ptrdiff_t column = 0; column < columns; ++column) {
+          const auto begin = together.activations.begin() + column * size;
+          const Product alone = multiply(set, type, weights, {begin, begin + size}, 1);
+          EXPECT_TRUE(std::equal(alone.out.begin(), alone.out.end(), together.out.begin() + column * rows_of_panels))
+              << set.name << " " << ggml_type_name(type.native) << " " << column << " of " << columns;
+        }
       }
     }
   }
@@ -144,7 +148,7 @@ TEST(MultiplicationTest, EachTypeAgreesWithWhatItsWeightsStandFor) {
     for (const int rows : is_float ? std::array{rows_of_panels, 3 * rows_of_panels} : std::array{16, 80}) {
       for (const int size : {256, 768}) {
         const Weights weights(type.native, rows, size, random);
-        for (const int columns : {1, 2, 3, 4, 7, 16, 21}) {
+        for (const int columns : {1, 2, 3, 4, 7, 16, 21, 41}) {
           for (const NamedSet& set : sets_that_run_here()) {
             for (const int workers : {1, 3}) {
               const Error error = error_of(set, type, weights, columns, workers, random);

@@ -22,8 +22,11 @@ std::vector<ggml_backend_buffer_type_t>& ggml_backend_cpu_get_extra_buffer_types
 VARIANT(haswell)
 VARIANT(skylakex)
 VARIANT(zen4)
-VARIANT(sapphirerapids)
 #undef VARIANT
+// AMX is for our own kernels alone (src/kernels/sets). What GCC 12 makes of ggml's loads tiles that have no shape, which ends the process:
+// its _tile_loadconfig does not say that it reads more than eight bytes, so the stores of the others are left out.
+constexpr realm_cpu_variant sapphirerapids_build{"sapphirerapids", ggml_backend_cpu_reg_zen4, realm_extra_buffer_types_zen4,
+                                                 ggml_barrier_zen4};
 
 namespace {
 

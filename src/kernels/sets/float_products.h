@@ -5,6 +5,7 @@
 
 #include "kernels/multiplication.h"
 #include "kernels/sets/lanes.h"
+#include "kernels/sets/panels.h"
 
 namespace realm::kernels {
 namespace {
@@ -18,10 +19,11 @@ constexpr int float_panel_rows = float_panel_vectors * lanes;
 struct F16 {
   static constexpr int source_values = 32;
   static constexpr size_t source_bytes = 64;
+  static constexpr size_t header_bytes = 0;
   static constexpr int panel_rows = float_panel_rows;
   static constexpr size_t block_bytes = weight_block * panel_rows * 2;
 
-  static void pack(const char* source, int, int row, char* to) {
+  static void pack(const char* source, int, int row, char*, char* to) {
     for (int i = 0; i < weight_block; ++i) std::memcpy(to + (i * panel_rows + row) * 2, source + i * 2, 2);
   }
 
@@ -49,12 +51,12 @@ class FloatProduct {
   FloatProduct(const Multiplication& task, char*) : task_(task) {}
 
   void prepare(const Worker&) const {}
+  static int tile_values(const Multiplication&) { return 0; }
 
   template <int P, int N>
   void multiply(int vector, int column) const {
-    const size_t panel_bytes = static_cast<size_t>(task_.size / weight_block) * Format::block_bytes;
-    const char* weights =
-        task_.weights + static_cast<size_t>(vector / float_panel_vectors) * panel_bytes + vector % float_panel_vectors * lanes * 2;
+    const char* weights = task_.weights + static_cast<size_t>(vector / float_panel_vectors) * panel_bytes<Format>(task_.size) +
+                          vector % float_panel_vectors * lanes * 2;
     const float* values[N];
     for (int c = 0; c < N; ++c) values[c] = task_.column(column + c);
     Floats sums[P][N] = {};

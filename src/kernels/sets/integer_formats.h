@@ -1,6 +1,7 @@
 // Packed forms of weights. A panel has as many rows as a vector has lanes and is a sequence of blocks of weight_block values of each row.
 // Values are kept as whole numbers without a sign, four of a row side by side, so that one vector holds four values of every row. Nothing
-// is rounded: each form has the numbers of the ggml type that it is made of.
+// is rounded: each form has the numbers of the ggml type that it is made of. Where ggml has several of our blocks in one of its own, what
+// these share lies before them, in a header.
 #pragma once
 
 #include <utility>
@@ -49,6 +50,7 @@ struct Plain {
   static constexpr int source_values = 32;
   static constexpr int panel_rows = lanes;
   static constexpr size_t source_bytes = 2 + (has_minimum ? 2 : 0) + (has_fifth ? 4 : 0) + 16;
+  static constexpr size_t header_bytes = 0;
   static constexpr int halves = has_minimum ? 2 : 1;
   static constexpr int bits_at = halves * halves_bytes;
   static constexpr int nibbles_at = bits_at + (has_fifth ? vector_bytes : 0);
@@ -58,7 +60,7 @@ struct Plain {
   static constexpr int offset = has_minimum ? 0 : has_fifth ? 16 : 8;
   using Sum = ProductSum<has_fifth ? 31 : 15>;
 
-  static void pack(const char* source, int, int row, char* to) {
+  static void pack(const char* source, int, int row, char*, char* to) {
     for (int i = 0; i < halves; ++i) std::memcpy(to + i * halves_bytes + row * 2, source + i * 2, 2);
     const char* fifth = source + halves * 2;
     const auto* nibbles = reinterpret_cast<const uint8_t*>(fifth + (has_fifth ? 4 : 0));
@@ -84,7 +86,7 @@ struct Plain {
     return {low_halves(both) | fifth_bit<i>(bits), high_halves(both) | fifth_bit<i + 4>(bits)};
   }
 
-  REALM_INLINE Meaning meaning(const char* block) {
+  REALM_INLINE Meaning meaning(const char*, const char* block) {
     const Floats scale = load_halves(block);
     if constexpr (has_minimum) return {{scale, scale}, load_halves(block + halves_bytes)};
     return {{scale, scale}, zeros()};
@@ -100,13 +102,14 @@ struct Q8_0 {
   static constexpr int source_values = 32;
   static constexpr int panel_rows = lanes;
   static constexpr size_t source_bytes = 34;
+  static constexpr size_t header_bytes = 0;
   static constexpr size_t block_bytes = halves_bytes + 8 * vector_bytes;
   static constexpr bool two_scales = false;
   static constexpr bool needs_minimum = false;
   using Sum = SignedProductSum;
   static constexpr int offset = Sum::offset;
 
-  static void pack(const char* source, int, int row, char* to) {
+  static void pack(const char* source, int, int row, char*, char* to) {
     std::memcpy(to + row * 2, source, 2);
     for (int i = 0; i < weight_block; ++i) {
       to[halves_bytes + (i / 4 * lanes + row) * 4 + i % 4] = static_cast<char>(source[2 + i] + offset);
@@ -118,7 +121,7 @@ struct Q8_0 {
     return {load_bytes_of_rows(block + halves_bytes + i * vector_bytes), load_bytes_of_rows(block + halves_bytes + (i + 4) * vector_bytes)};
   }
 
-  REALM_INLINE Meaning meaning(const char* block) {
+  REALM_INLINE Meaning meaning(const char*, const char* block) {
     const Floats scale = load_halves(block);
     return {{scale, scale}, zeros()};
   }
@@ -129,7 +132,8 @@ struct Q6_K {
   static constexpr int source_values = 256;
   static constexpr int panel_rows = lanes;
   static constexpr size_t source_bytes = 210;
-  static constexpr int numbers_at = halves_bytes;
+  static constexpr size_t header_bytes = halves_bytes;
+  static constexpr int numbers_at = 0;
   static constexpr int bits_at = numbers_at + 2 * lanes;
   static constexpr int nibbles_at = bits_at + 2 * vector_bytes;
   static constexpr size_t block_bytes = nibbles_at + 4 * vector_bytes;
@@ -138,8 +142,8 @@ struct Q6_K {
   static constexpr int offset = 32;
   using Sum = ProductSum<63>;
 
-  static void pack(const char* source, int block, int row, char* to) {
-    std::memcpy(to + row * 2, source + 208, 2);
+  static void pack(const char* source, int block, int row, char* header, char* to) {
+    std::memcpy(header + row * 2, source + 208, 2);
     to[numbers_at + row] = source[192 + block * 2];
     to[numbers_at + lanes + row] = source[192 + block * 2 + 1];
     // Half a source block has 128 values: 64 bytes with their low bits, 32 with their high ones.
@@ -171,56 +175,63 @@ struct Q6_K {
             high_halves(both) | high_bits<i>(load_bytes_of_rows(block + bits_at + vector_bytes))};
   }
 
-  REALM_INLINE Meaning meaning(const char* block) {
-    const Floats scale = load_halves(block);
+  REALM_INLINE Meaning meaning(const char* header, const char* block) {
+    const Floats scale = load_halves(header);
     return {{scale * load_bytes(block + numbers_at), scale * load_bytes(block + numbers_at + lanes)}, zeros()};
   }
 };
 
-// ggml's Q5_K: blocks of 256 with two halves, and whole numbers for each 32 values that multiply them.
-struct Q5_K {
+// ggml's Q4_K and Q5_K: blocks of 256 with two halves, and whole numbers for each 32 values that multiply them.
+template <bool has_fifth>
+struct TwoLevels {
   static constexpr int source_values = 256;
   static constexpr int panel_rows = lanes;
-  static constexpr size_t source_bytes = 176;
-  static constexpr int numbers_at = 2 * halves_bytes;
-  static constexpr int bits_at = numbers_at + 2 * lanes;
-  static constexpr int nibbles_at = bits_at + vector_bytes;
+  static constexpr size_t source_bytes = 16 + (has_fifth ? 32 : 0) + 128;
+  static constexpr size_t header_bytes = 2 * halves_bytes;
+  static constexpr int bits_at = 2 * lanes;  // behind the numbers
+  static constexpr int nibbles_at = bits_at + (has_fifth ? vector_bytes : 0);
   static constexpr size_t block_bytes = nibbles_at + 4 * vector_bytes;
   static constexpr bool two_scales = false;
   static constexpr bool needs_minimum = true;
   static constexpr int offset = 0;
-  using Sum = ProductSum<31>;
+  using Sum = ProductSum<has_fifth ? 31 : 15>;
 
-  static void pack(const char* source, int block, int row, char* to) {
-    std::memcpy(to + row * 2, source, 2);
-    std::memcpy(to + halves_bytes + row * 2, source + 2, 2);
+  static void pack(const char* source, int block, int row, char* header, char* to) {
+    std::memcpy(header + row * 2, source, 2);
+    std::memcpy(header + halves_bytes + row * 2, source + 2, 2);
     // Six bits for each number; the last four blocks have theirs in pieces.
     const auto* six = reinterpret_cast<const uint8_t*>(source) + 4;
     const int scale = block < 4 ? six[block] & 63 : (six[block + 4] & 15) | six[block - 4] >> 6 << 4;
     const int minimum = block < 4 ? six[block + 4] & 63 : six[block + 4] >> 4 | six[block] >> 6 << 4;
-    to[numbers_at + row] = static_cast<char>(scale);
-    to[numbers_at + lanes + row] = static_cast<char>(minimum);
+    to[row] = static_cast<char>(scale);
+    to[lanes + row] = static_cast<char>(minimum);
     const auto* high = reinterpret_cast<const uint8_t*>(source) + 16;
-    const auto* low = reinterpret_cast<const uint8_t*>(source) + 48 + block / 2 * 32;
+    const auto* low = high + (has_fifth ? 32 : 0) + block / 2 * 32;
     uint8_t values[weight_block];
     for (int i = 0; i < weight_block; ++i) {
-      values[i] = static_cast<uint8_t>((block % 2 == 0 ? low[i] & 15 : low[i] >> 4) | (high[i] >> block & 1) << 4);
+      values[i] = static_cast<uint8_t>(block % 2 == 0 ? low[i] & 15 : low[i] >> 4);
+      if constexpr (has_fifth) values[i] = static_cast<uint8_t>(values[i] | (high[i] >> block & 1) << 4);
     }
-    pack_fifth_bits(values, row, to + bits_at);
+    if constexpr (has_fifth) pack_fifth_bits(values, row, to + bits_at);
     pack_nibbles(values, row, to + nibbles_at);
   }
 
   template <int i>
   REALM_INLINE std::pair<Bytes, Bytes> values(const char* block) {
-    const Bytes both = load_bytes_of_rows(block + nibbles_at + i * vector_bytes), bits = load_bytes_of_rows(block + bits_at);
+    const Bytes both = load_bytes_of_rows(block + nibbles_at + i * vector_bytes);
+    if constexpr (!has_fifth) return {low_halves(both), high_halves(both)};
+    const Bytes bits = load_bytes_of_rows(block + bits_at);
     return {low_halves(both) | fifth_bit<i>(bits), high_halves(both) | fifth_bit<i + 4>(bits)};
   }
 
-  REALM_INLINE Meaning meaning(const char* block) {
-    const Floats scale = load_halves(block) * load_bytes(block + numbers_at);
-    return {{scale, scale}, -load_halves(block + halves_bytes) * load_bytes(block + numbers_at + lanes)};
+  REALM_INLINE Meaning meaning(const char* header, const char* block) {
+    const Floats scale = load_halves(header) * load_bytes(block);
+    return {{scale, scale}, -load_halves(header + halves_bytes) * load_bytes(block + lanes)};
   }
 };
+
+using Q4_K = TwoLevels<false>;
+using Q5_K = TwoLevels<true>;
 
 }  // namespace
 }  // namespace realm::kernels

@@ -5,6 +5,8 @@
 
 #include "kernels/sets/float_products.h"
 #include "kernels/sets/integer_products.h"
+#include "kernels/sets/panels.h"
+#include "kernels/sets/tiles.h"
 
 namespace realm::kernels {
 namespace {
@@ -24,6 +26,7 @@ struct Packed {
 template <int V, int N, typename Product>
 void multiply_columns(const Product& product, int vector, int column, int end) {
   constexpr int P = std::min(V, Product::vectors_together(N));
+  if constexpr (V == 1 && N == Product::columns_together) column = product.multiply_by_tiles(vector, column, end);
   for (; column + N <= end; column += N) {
     for (int i = 0; i < V; i += P) product.template multiply<P, N>(vector + i, column);
   }
@@ -61,16 +64,18 @@ void multiply_all(const Multiplication& task, const Product& product, std::atomi
 
 template <typename Format>
 void pack_all(int rows, int size, const char* from, char* to) {
-  constexpr int blocks_of_source = Format::source_values / weight_block;
   const size_t row_bytes = static_cast<size_t>(size / Format::source_values) * Format::source_bytes;
   for (int row = 0; row < rows; row += Format::panel_rows) {
-    for (int block = 0; block < size / weight_block; ++block) {
-      for (int i = 0; i < Format::panel_rows; ++i) {
-        const char* source =
-            from + static_cast<size_t>(row + i) * row_bytes + static_cast<size_t>(block / blocks_of_source) * Format::source_bytes;
-        Format::pack(source, block % blocks_of_source, i, to);
+    for (int source = 0; source < size / Format::source_values; ++source) {
+      char* header = to;
+      to += Format::header_bytes;
+      for (int block = 0; block < blocks_of_source<Format>; ++block) {
+        for (int i = 0; i < Format::panel_rows; ++i) {
+          const char* of = from + static_cast<size_t>(row + i) * row_bytes + static_cast<size_t>(source) * Format::source_bytes;
+          Format::pack(of, block, i, header, to);
+        }
+        to += Format::block_bytes;
       }
-      to += Format::block_bytes;
     }
   }
 }
@@ -89,6 +94,8 @@ auto with_format(WeightType type, F f) {
       return f(Packed<Q5_1, IntegerProduct>());
     case WeightType::q8_0:
       return f(Packed<Q8_0, IntegerProduct>());
+    case WeightType::q4_k:
+      return f(Packed<Q4_K, IntegerProduct>());
     case WeightType::q5_k:
       return f(Packed<Q5_K, IntegerProduct>());
     case WeightType::q6_k:
@@ -105,7 +112,7 @@ size_t packed_bytes(WeightType type, int64_t rows, int64_t size) {
   return with_format(type, [&](auto packed) -> size_t {
     using Format = typename decltype(packed)::Format;
     if (rows % Format::panel_rows != 0 || size % Format::source_values != 0) return 0;
-    return static_cast<size_t>(rows / Format::panel_rows) * static_cast<size_t>(size / weight_block) * Format::block_bytes;
+    return static_cast<size_t>(rows / Format::panel_rows) * panel_bytes<Format>(size);
   });
 }
 
@@ -126,6 +133,7 @@ void multiply(const Multiplication& task, const Worker& worker, void* work) {
     const typename Form::Product product(task, static_cast<char*>(work) + round_up(sizeof(next_chunk)));
     product.prepare(worker);
     worker.wait();
+    const UseTiles tiles(Form::Product::tile_values(task));
     multiply_all<typename Form::Format>(task, product, next_chunk, worker);
   });
 }
