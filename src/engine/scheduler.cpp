@@ -129,7 +129,6 @@ void Scheduler::Impl::run() {
     apply_flow_changes();
     expire_waiting();
     count_pending();
-    park_over_served();
     make_dense();
     admit_waiting();
     make_dense();

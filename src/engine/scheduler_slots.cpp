@@ -78,18 +78,26 @@ void Scheduler::Impl::admit_waiting() {
   }
 }
 
-// Prompts of an over-served flow that were admitted before others came give their place up, all but the oldest.
-void Scheduler::Impl::park_over_served() {
-  for (size_t slot = 0; slot < slots.size(); ++slot) {
-    ScheduledSequence* sequence = slots[slot];
-    if (sequence == nullptr || !sequence->prefills() || !flows.is_over_served(*sequence->flow)) continue;
-    const bool oldest = std::none_of(slots.begin(), slots.end(), [sequence](const ScheduledSequence* other) {
-      return other != nullptr && other->flow == sequence->flow && other->prefills() && other->arrival < sequence->arrival;
+// Whoever in the batch can best give its place to one of `flow`: a prompt of another flow that is over-served, the latest, but not the
+// flow's oldest, whose turn comes next. Null: nobody. What they hold is copied, so nobody leaves before the place is needed.
+ScheduledSequence* Scheduler::Impl::first_to_leave(const Flow& flow) const {
+  ScheduledSequence* latest = nullptr;
+  for (ScheduledSequence* one : slots) {
+    if (one == nullptr || one->flow == &flow || !one->prefills() || !flows.is_over_served(*one->flow)) continue;
+    const bool oldest = std::none_of(slots.begin(), slots.end(), [one](const ScheduledSequence* other) {
+      return other != nullptr && other->flow == one->flow && other->prefills() && other->arrival < one->arrival;
     });
-    if (oldest) continue;
-    vacate(*sequence, true);
-    update_queue(*sequence);
+    if (!oldest && (latest == nullptr || one->arrival > latest->arrival)) latest = one;
   }
+  return latest;
+}
+
+// Of the batch, whose slots are dense.
+void Scheduler::Impl::give_up_place(ScheduledSequence& sequence) {
+  const uint32_t slot = sequence.slot;
+  vacate(sequence, true);
+  if (slot + 1 < slots.size()) move_down(static_cast<uint32_t>(slots.size() - 1), slot);
+  slots.pop_back();
 }
 
 bool Scheduler::Impl::admit(ScheduledSequence& sequence) {
@@ -97,13 +105,14 @@ bool Scheduler::Impl::admit(ScheduledSequence& sequence) {
   const uint32_t need = sequence.shared->tokens_max;
   const auto fits = [&] { return slots.size() < options.sequences_max && reserved_tokens + need <= kv_tokens_capacity; };
   for (size_t slot = slots.size(); slot-- > 0 && !fits();) {
-    if (!slots[slot]->runnable()) {
-      vacate(*slots[slot], true);
-      if (slot + 1 < slots.size()) move_down(static_cast<uint32_t>(slots.size() - 1), static_cast<uint32_t>(slot));
-      slots.pop_back();
-    }
+    if (!slots[slot]->runnable()) give_up_place(*slots[slot]);
   }
-  if (!fits()) return false;
+  while (!fits()) {
+    ScheduledSequence* leaving = first_to_leave(*sequence.flow);
+    if (leaving == nullptr) return false;
+    give_up_place(*leaving);
+    update_queue(*leaving);
+  }
   sequence.slot = static_cast<uint32_t>(slots.size());
   slots.push_back(&sequence);
   sequence.reserved_tokens = need;

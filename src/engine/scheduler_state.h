@@ -82,7 +82,8 @@ struct Scheduler::Impl {
   bool somebody_generates() const;
   void admit_waiting();
   bool must_wait(const ScheduledSequence& sequence) const;
-  void park_over_served();
+  ScheduledSequence* first_to_leave(const Flow& flow) const;
+  void give_up_place(ScheduledSequence& sequence);
   bool admit(ScheduledSequence& sequence);
   void load_kv(ScheduledSequence& sequence);
   void update_queue(ScheduledSequence& sequence);

@@ -38,7 +38,8 @@ uint32_t StepCost::prefill_budget(uint32_t decode_tokens, int64_t target_ns, uin
 
 uint32_t StepCost::aside_tokens_within(double ns, uint32_t tokens_max) const noexcept {
   if (aside_token_ns_ == 0) return 1;
-  return static_cast<uint32_t>(std::clamp<double>(std::round(ns / aside_token_ns_), 1, tokens_max));
+  // It may have been seen long ago, of shorter prompts; the others were just now.
+  return static_cast<uint32_t>(std::clamp<double>(std::round(ns / std::max(aside_token_ns_, prefill_token_ns_)), 1, tokens_max));
 }
 
 double StepCost::service(int64_t ns, double tokens) const noexcept {
