@@ -396,6 +396,26 @@ TEST_F(SchedulerTest, AFloodOfLongPromptsTakesItsShareOfTheTimeAndNoMore) {
   EXPECT_GT(scheduler->stats().prefill_tokens, before) << "the flood goes on";
 }
 
+TEST_F(SchedulerTest, ANewcomerDoesNotWaitForCopiesOfAFlood) {
+  auto scheduler = start(options());
+  std::vector<BlockingSequence> busy;
+  for (const char* word : {"bridges", "rivers", "clocks", "ships"}) busy.push_back(flood(*scheduler, tokens(long_text(word))));
+  auto newcomer = open(*scheduler, "The capital of France is", 2);
+  EXPECT_EQ(newcomer.take(8).size(), 8u);
+  EXPECT_EQ(scheduler->stats().parks, 0u) << "there is a place for everybody";
+}
+
+TEST_F(SchedulerTest, AFloodThatFillsTheBatchGivesAPlaceUp) {
+  const auto alone = open(*start(options()), "The capital of France is").take(8);
+  auto scheduler = start(options());
+  std::vector<BlockingSequence> busy;
+  for (uint32_t i = 0; i < options().sequences_max; ++i) busy.push_back(flood(*scheduler, tokens(long_text("ships " + std::to_string(i)))));
+  auto newcomer = open(*scheduler, "The capital of France is", 2);
+  EXPECT_EQ(newcomer.take(8), alone);
+  EXPECT_LE(scheduler->stats().parks, 1u) << "nobody else leaves";
+  EXPECT_LT(scheduler->stats().prefill_tokens, busy.size() * tokens(long_text("ships 0")).size()) << "the flood is still there";
+}
+
 // Random owners that take, reject, append, truncate and leave: nothing is lost, nothing leaks, nobody waits for ever.
 TEST_F(SchedulerTest, RandomOwnersLeaveNothingBehind) {
   auto scheduler = start(options());
