@@ -26,11 +26,13 @@ MORE = TENSOR + "".join(f"(global $s{i} (mut i32) (i32.const 0))" for i in range
     (global.set $s0 (global.get $sequence))
     (memory.fill (PTR.const {MASK}) (i32.const 255) (PTR.const {MASK_BYTES}))
     (loop $next
-      (i32.store (PTR.add (PTR.const {TOKENS}) (ADDRESS (i32.mul (local.get $i) (i32.const 4)))) (i32.mul (local.get $i) (i32.const 37)))
+      (i32.store (PTR.add (PTR.const {TOKENS}) (ADDRESS (i32.mul (local.get $i) (i32.const 4))))
+        (i32.mul (local.get $i) (i32.const 37)))
       (local.set $i (i32.add (local.get $i) (i32.const 1)))
       (br_if $next (i32.lt_u (local.get $i) (i32.const 512)))))
   (func $check (param $answer i32) (param $round i32)
-    (if (i32.lt_s (local.get $answer) (i32.const {WORST_STATUS})) (then (call $note (local.get $round)) (call $note (local.get $answer)))))"""
+    (if (i32.lt_s (local.get $answer) (i32.const {WORST_STATUS}))
+      (then (call $note (local.get $round)) (call $note (local.get $answer)))))"""
 
 
 class Maker:
