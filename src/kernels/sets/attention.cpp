@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "kernels/sets/attention_blocks.h"
+#include "kernels/sets/attention_columns.h"
 
 namespace realm::kernels {
 namespace {
@@ -155,8 +156,13 @@ class Attending {
       return;
     }
     const int positions = range.end - range.begin;
-    lay_out_floats<type>(keys, task_.keys.position_step, positions, task_.key_size, scratch_.keys);
-    score<KvType::f32>(reinterpret_cast<const char*>(scratch_.keys), static_cast<size_t>(task_.key_size) * sizeof(float), range, lead);
+    if (has_columns && rows_ >= column_rows_min) {
+      lay_out_columns<type>(keys, task_.keys.position_step, positions, task_.key_size, scratch_.keys);
+      score_in_columns(range, lead);
+    } else {
+      lay_out_floats<type>(keys, task_.keys.position_step, positions, task_.key_size, scratch_.keys);
+      score<KvType::f32>(reinterpret_cast<const char*>(scratch_.keys), static_cast<size_t>(task_.key_size) * sizeof(float), range, lead);
+    }
     for (int row = 0; row < rows_; ++row) weigh(item, row, state);
     lay_out_floats<type>(values, task_.values.position_step, positions, task_.value_size, scratch_.values);
     add_values<KvType::f32>(reinterpret_cast<const char*>(scratch_.values), static_cast<size_t>(task_.value_size) * sizeof(float), range,
@@ -169,6 +175,15 @@ class Attending {
       score_positions<as, count()>(scratch_.queries + row * task_.key_size, task_.key_size, keys, step, range.end - range.begin,
                                    scratch_.scores + row * score_step + lead);
     });
+  }
+
+  void score_in_columns(Range range, int lead) {
+    if constexpr (has_columns) {
+      for_rows<column_rows_together>(rows_, [&](auto count, int row) {
+        score_columns<count()>(scratch_.queries + row * task_.key_size, task_.key_size, scratch_.keys, range.end - range.begin,
+                               scratch_.scores + row * score_step + lead);
+      });
+    }
   }
 
   template <KvType as>

@@ -11,7 +11,7 @@ namespace realm::kernels {
 namespace {
 
 // From a row's scores to the next one's: whole vectors may be written behind the last score.
-constexpr int score_step = block_positions + 8;
+constexpr int score_step = block_positions + lanes;
 constexpr int few_rows = 4;       // that use keys and values where they lie
 constexpr int rows_together = 6;  // of more, which have them laid out as floats
 constexpr int sum_registers = registers * 3 / 4;

@@ -15,7 +15,7 @@ namespace {
 
 constexpr int block_positions = 64;
 // Rows of a tile, unless a group has more heads; fewer when there would be too few items for the workers.
-constexpr int tile_rows_max = 48;
+constexpr int tile_rows_max = 96;
 constexpr int tile_rows_min = 12;
 constexpr int items_per_worker = 4;
 // Only items with few rows are cut, because what was found for a piece is kept for each chunk.
