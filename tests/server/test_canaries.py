@@ -124,6 +124,11 @@ def test_no_foreign_canary(realm, tiny_model, tmp_path):
             upload(server, keys[name], module)
         answers = run(server, keys, own, watch, REQUESTS)
         assert len(answers) == REQUESTS
+        # Among so few requests by chance, what was saved may be gone each time when it is asked for; with nobody else about it is there.
+        for what in ("save", "load"):
+            body = {"do": what, "word": watch.words[own[0]], "times": 1}
+            answers.append(send(server, keys[own[0]], "/v1/programs/own/run", body, False))
+            watch.look(own[0], answers[-1])
         check_own_programs(answers)
         metrics = server.get("/metrics").decode()
         # A request that brings another's word along, as a leak would, is noticed by the same look.
