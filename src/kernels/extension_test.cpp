@@ -138,7 +138,7 @@ INSTANTIATE_TEST_SUITE_P(, AttentionOfGgmlTest,
                                            Shape{.tokens = 20, .softcap = 10}, Shape{.sinks = true}, Shape{.tokens = 9, .sinks = true},
                                            Shape{.size = 80, .heads = 4, .kv_heads = 4}));  // the last is left to ggml
 
-// Where the weights of a set lie: the last in ggml's list, in the order of the sets.
+// Where the weights of a set lie: ours of ggml's list, in the order of the sets.
 ggml_backend_buffer_type_t place_of(size_t set) {
   std::vector<ggml_backend_buffer_type_t> ours;
   for (ggml_backend_buffer_type_t place : realm_chosen_cpu_variant().extra_buffer_types()) {

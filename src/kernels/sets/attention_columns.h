@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <iterator>
 
 #include "kernels/sets/attention_blocks.h"
 
@@ -66,9 +67,7 @@ class ColumnScores {
   ColumnScores(const float* queries, const float* keys, int size) : queries_(queries), keys_(keys), size_(size) {}
 
   void store_to(float* scores) const {
-    // In the order of sums_of_eight.
-    Sums sums = half<0>();
-    sums.add(half<4>());
+    const Sums sums = sum_of<0, std::size(distances)>();
 #pragma GCC unroll 4
     for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
@@ -107,26 +106,19 @@ class ColumnScores {
     return sums;
   }
 
-  template <int l>
-  REALM_INLINE_MEMBER Sums eighth() const {
-    Sums sums = partial<l>();
-    sums.add(partial<l + 8>());
-    return sums;
+  // Of two to the power of `level` lanes from `l` on, added in the order of sums_of_eight.
+  template <int l, size_t level>
+  REALM_INLINE_MEMBER Sums sum_of() const {
+    if constexpr (level == 0) {
+      return partial<l>();
+    } else {
+      Sums sums = sum_of<l, level - 1>();
+      sums.add(sum_of<l + distances[level - 1], level - 1>());
+      return sums;
+    }
   }
 
-  template <int l>
-  REALM_INLINE_MEMBER Sums quarter() const {
-    Sums sums = eighth<l>();
-    sums.add(eighth<l + 1>());
-    return sums;
-  }
-
-  template <int l>
-  REALM_INLINE_MEMBER Sums half() const {
-    Sums sums = quarter<l>();
-    sums.add(quarter<l + 2>());
-    return sums;
-  }
+  static constexpr int distances[] = {8, 1, 2, 4};  // between the lanes that each level adds
 
   const float* queries_;
   const float* keys_;
