@@ -15,14 +15,15 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <thread>
 
+#include "base/background.h"
 #include "base/clock.h"
 
 namespace realm {
 namespace {
 
 constexpr int answer_descriptor = 1;
-constexpr int child_nice = 5;  // a quarter of a processor beside a thread that computes all the time
 
 // A sanitizer's runtime makes pipes, opens files and starts threads while the work is done: its child has the limits, not the
 // filter, and the environment with the sanitizer's options.
@@ -121,13 +122,18 @@ bool allow(scmp_filter_ctx filter, const Confinement& confinement) {
 }  // namespace
 
 Result<ChildAnswer> run_child(const ChildTask& task) {
+  const BackgroundWork work;
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) return fail(ErrorCode::io, std::strerror(errno));
   const Descriptor answer_end{ends[0]};
   Result<pid_t> child = fail(ErrorCode::io, "");
   {
     const Descriptor child_end{ends[1]};
-    child = spawn(task, child_end.number);
+    // A process has the priority of the thread that starts it, from its first instruction on.
+    std::thread([&] {
+      enter_background();
+      child = spawn(task, child_end.number);
+    }).join();
   }
   if (!child) return fail(std::move(child));
   ChildAnswer answer;
@@ -162,7 +168,6 @@ std::string describe(const ChildAnswer& answer, const ChildTask& task) {
 }
 
 bool confine(const Confinement& confinement) {
-  setpriority(PRIO_PROCESS, 0, child_nice);
   limit(RLIMIT_CPU, confinement.cpu_s_max);
   limit(RLIMIT_AS, mapped_bytes() + confinement.memory_bytes_max);
   limit(RLIMIT_FSIZE, 0);

@@ -11,7 +11,9 @@
 #include <string>
 #include <vector>
 
+#include "base/background.h"
 #include "base/check.h"
+#include "base/clock.h"
 #include "engine/backend.h"
 #include "engine/cpu_function.h"
 #include "engine/physical_cores.h"
@@ -25,6 +27,11 @@ constexpr uint32_t threads_max = GGML_MAX_N_THREADS;
 // cover the gap between two steps, and should not burn a core for longer: others on the machine want it.
 constexpr uint32_t poll_level = 1;
 
+// What work of low priority gets of a processor that computes all the time. It comes in short pauses of all threads at once, so that
+// every step takes a little longer: were it left to the kernel, some steps would take a time slice longer.
+constexpr double background_share = 0.1;
+constexpr int64_t pause_ns_min = 200'000;  // a sleep costs some 0.05 ms
+
 }  // namespace
 
 // A graph of one custom operation that every thread of the pool takes part in.
@@ -36,6 +43,7 @@ struct ComputePool::Impl {
 
   std::vector<cpu_set_t> cores;  // one for each thread; empty: they are not bound
   bool binding = false;
+  bool fills_machine = false;  // with a thread for every core
 
   const std::function<void(uint32_t)>* task = nullptr;
   alignas(64) std::atomic<int64_t> left{0};  // tasks that nobody has taken; below zero when the threads have seen that
@@ -79,6 +87,7 @@ struct ComputePool::Impl {
   // on one core, where each waits at every operation for the other's time slice to end, for hundreds of milliseconds.
   void bind(uint32_t thread_count) {
     cores = engine::cores();
+    fills_machine = thread_count >= cores.size();
     if (cores.size() < 2 || cores.size() != thread_count) return cores.clear();
     binding = true;
     REALM_CHECK(ggml_backend_graph_compute(backend, graph) == GGML_STATUS_SUCCESS);
@@ -131,6 +140,20 @@ void ComputePool::run(uint32_t count, const std::function<void(uint32_t)>& task)
   impl_->left.store(count, std::memory_order_release);
   REALM_CHECK(ggml_backend_graph_compute(impl_->backend, impl_->graph) == GGML_STATUS_SUCCESS);
   REALM_CHECK(impl_->left.load(std::memory_order_acquire) <= 0);
+}
+
+int64_t ComputePool::give_way(int64_t computed_ns) {
+  if (!impl_->fills_machine || BackgroundWork::count() == 0) return 0;
+  const auto turn = acquire();
+  owed_ns_ += static_cast<int64_t>(static_cast<double>(computed_ns) * background_share);
+  if (owed_ns_ < pause_ns_min) return 0;
+  const int64_t began_ns = monotonic_ns();
+  const int64_t end_ns = began_ns + owed_ns_;
+  const timespec end{.tv_sec = end_ns / 1'000'000'000, .tv_nsec = end_ns % 1'000'000'000};
+  run(threads_, [&end](uint32_t) { clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &end, nullptr); });
+  const int64_t away_ns = monotonic_ns() - began_ns;
+  owed_ns_ -= away_ns;
+  return away_ns;
 }
 
 }  // namespace realm::engine

@@ -36,11 +36,16 @@ class ComputePool {
   // woken), and returns when all are done. Only while holding acquire(). Tasks must not throw.
   void run(uint32_t count, const std::function<void(uint32_t)>& task);
 
+  // Keeps the pool's threads off their cores for background_share of `computed_ns`, the time that they have just computed, when
+  // BackgroundWork has something to do and there is no core besides. Takes acquire() itself. Returns for how many ns.
+  int64_t give_way(int64_t computed_ns);
+
  private:
   struct Impl;
   explicit ComputePool(uint32_t threads);
   uint32_t threads_ = 1;
   std::mutex turn_;
+  int64_t owed_ns_ = 0;  // to work of low priority; guarded by turn_
   std::unique_ptr<Impl> impl_;
 };
 

@@ -10,8 +10,9 @@
 #include <thread>
 #include <vector>
 
-#include "engine/physical_cores.h"
+#include "base/background.h"
 #include "engine/model.h"
+#include "engine/physical_cores.h"
 
 namespace realm::engine {
 namespace {
@@ -60,6 +61,21 @@ TEST(ComputePool, ThreadCountsOutOfRangeAreRefused) {
   EXPECT_EQ((*by_default)->threads(), physical_cores());
   EXPECT_GE(physical_cores(), 1u);
   EXPECT_LE(physical_cores(), std::thread::hardware_concurrency());
+}
+
+TEST(ComputePool, WorkOfLowPriorityGetsAShareOfWhatABusyPoolComputes) {
+  constexpr int64_t computed_ns = 5'000'000;
+  auto pool = ComputePool::create(0).value();
+  EXPECT_EQ(pool->give_way(computed_ns), 0) << "nobody wants anything";
+  const BackgroundWork work;
+  int64_t away_ns = 0;
+  for (int step = 0; step < 20; ++step) away_ns += pool->give_way(computed_ns);
+  EXPECT_GE(away_ns, 20 * computed_ns / 20);
+  int64_t away_of_short_steps_ns = 0;
+  for (int step = 0; step < 1'000; ++step) away_of_short_steps_ns += pool->give_way(computed_ns / 50);
+  EXPECT_GE(away_of_short_steps_ns, 20 * computed_ns / 20);
+  if (physical_cores() == 1) return;
+  EXPECT_EQ(ComputePool::create(physical_cores() - 1).value()->give_way(computed_ns), 0) << "a core is left";
 }
 
 // -- two models' contexts on one pool

@@ -62,6 +62,7 @@ struct SchedulerStats {
   uint64_t compute_ns = 0;  // inside the backend
   uint64_t sample_ns = 0;
   uint64_t step_ns = 0;  // whole steps, compute and sampling included
+  uint64_t away_ns = 0;  // between them, for work of low priority
 };
 
 // Of a flow with sequences in the batch or before it.

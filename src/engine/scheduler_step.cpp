@@ -19,6 +19,7 @@ bool Scheduler::Impl::step() {
   if (rows.empty() && embedding_rows.empty()) return false;
   uint32_t embedded_tokens = 0;
   int64_t embedding_ns = 0;
+  int64_t computed_ns = 0;
   {
     const auto turn = pool->acquire();
     const int64_t turn_ns = monotonic_ns();
@@ -37,10 +38,10 @@ bool Scheduler::Impl::step() {
         return true;
       }
     }
-    const int64_t computed_ns = monotonic_ns();
-    stats.compute_ns += static_cast<uint64_t>(computed_ns - turn_ns);
+    computed_ns = monotonic_ns() - turn_ns;
+    stats.compute_ns += static_cast<uint64_t>(computed_ns);
     sample_rows();
-    stats.sample_ns += static_cast<uint64_t>(monotonic_ns() - computed_ns);
+    stats.sample_ns += static_cast<uint64_t>(monotonic_ns() - turn_ns - computed_ns);
   }
   const int64_t step_ns = monotonic_ns() - began_ns;
   take_rows(step_ns - embedding_ns);
@@ -57,6 +58,7 @@ bool Scheduler::Impl::step() {
   stats.decode_tokens += decode_tokens;
   stats.prefill_tokens += prefill_tokens;
   stats.step_ns += static_cast<uint64_t>(step_ns);
+  stats.away_ns += static_cast<uint64_t>(pool->give_way(computed_ns));
   return true;
 }
 

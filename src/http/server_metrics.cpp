@@ -168,6 +168,8 @@ constexpr ModelFamily model_families[] = {
     {"realm_compute_seconds_total", Type::counter, "Time inside the backend",
      [](const auto& s) { return static_cast<double>(s.compute_ns) / 1e9; }},
     {"realm_step_seconds_total", Type::counter, "Time of whole steps", [](const auto& s) { return static_cast<double>(s.step_ns) / 1e9; }},
+    {"realm_step_pause_seconds_total", Type::counter, "Time between steps left to programs that compute for long, and to compilers",
+     [](const auto& s) { return static_cast<double>(s.away_ns) / 1e9; }},
 };
 
 void write_program_metrics(MetricText& text, const runtime::ProgramCacheStats& programs) {

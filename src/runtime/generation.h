@@ -190,6 +190,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   uint32_t store_puts_ = 0;
   std::optional<Error> host_error_;  // why the host last refused something: a program that gives up for it need not explain
   uint32_t restarts_ = 0;
+  bool began_in_background_ = false;  // its latest instance
   uint32_t log_lines_ = 0;
   uint64_t emitted_bytes_ = 0;
   bool summary_emitted_ = false;

@@ -61,6 +61,11 @@ Result<void> Generation::start_instance() {
   options.limits.wall_ms_max -= std::min(used_wall_ms, options.limits.wall_ms_max - 1);
   options.entry = request_.entry;
   options.host = this;
+  {
+    std::lock_guard lock(realm_->mutex);
+    options.in_background = !realm_->foreground.allows(monotonic_ns());
+  }
+  began_in_background_ = options.in_background;
   options.on_end = [self = shared_from_this()](sandbox::Outcome&& outcome) { self->instance_ended(std::move(outcome)); };
   auto started = sandbox_.start(program_, std::move(options));
   if (!started) return realm::fail(std::move(started));
@@ -109,6 +114,10 @@ void Generation::instance_ended(sandbox::Outcome&& outcome) {
   storing_.reset();
   product_.reset();
   stats_.guest_cpu_ns += outcome.cpu_ns;
+  if (!began_in_background_) {
+    std::lock_guard lock(realm_->mutex);
+    realm_->foreground.charge(std::min(static_cast<int64_t>(outcome.cpu_ns), ForegroundBudget::instance_ns_max));
+  }
   stats_.instantiate_ns = outcome.instantiate_ns;
   stats_.guest_memory_bytes = std::max(stats_.guest_memory_bytes, outcome.memory_bytes_peak);
   if (outcome.kind == sandbox::OutcomeKind::ended_by_host && outcome.end.code == end_code_restart) {

@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "engine/sequence.h"
+#include "runtime/foreground_budget.h"
 #include "runtime/runtime.h"
 
 namespace realm::runtime {
@@ -21,6 +22,7 @@ struct RealmState {
   std::mutex mutex;
   bool closed = false;                                                    // guarded
   std::unordered_map<const Generation*, std::weak_ptr<Generation>> live;  // guarded
+  ForegroundBudget foreground;                                            // guarded
 
   std::atomic<uint64_t> kv_tokens_reserved{0};  // tokens_max of the open sequences
   std::atomic<uint64_t> tokens_appended{0};     // to sequences, by programs

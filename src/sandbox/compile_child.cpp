@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -24,7 +23,6 @@ namespace {
 
 constexpr Confinement confinement{.cpu_s_max = 10, .memory_bytes_max = 1ull << 30, .compiles = true};
 constexpr const char* compile_threads = "2";
-constexpr int niceness = 5;  // requests that run go first
 constexpr size_t head_bytes_max = 128;
 
 struct Descriptor {
@@ -134,7 +132,6 @@ int run_compilation_child(int descriptor) {
   const auto bytes = static_cast<size_t>(status.st_size);
   void* mapped = mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, descriptor, 0);
   if (mapped == MAP_FAILED) return child_not_confined;
-  setpriority(PRIO_PROCESS, 0, niceness);
   setenv("RAYON_NUM_THREADS", compile_threads, 1);
   const WasmEngine engine(wasm_engine_new_with_config(make_code_config()));
   std::string fault;

@@ -1,19 +1,12 @@
 #include "sandbox/executor.h"
 
-#include <sys/resource.h>
-#include <unistd.h>
-
 #include <chrono>
+#include <optional>
 
+#include "base/background.h"
 #include "base/clock.h"
 
 namespace realm::sandbox {
-namespace {
-
-// A tenth of a processor beside a thread that computes all the time.
-constexpr int background_nice = 10;
-
-}  // namespace
 
 Executor::Executor(wasm_engine_t* engine, const SandboxOptions& options)
     : engine_(engine),
@@ -28,7 +21,7 @@ void Executor::start_threads() {
   for (uint32_t i = 0; i < workers_count_; ++i) {
     workers_.emplace_back([this] { work(foreground_); });
     workers_.emplace_back([this] {
-      setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), background_nice);  // of this thread alone, on Linux
+      enter_background();
       work(background_);
     });
   }
@@ -95,7 +88,12 @@ void Executor::work(Queue& queue) {
     }
     instance->state().store(InstanceCore::State::running, std::memory_order_release);
     running_.fetch_add(1, std::memory_order_relaxed);
-    const bool ended = instance->run();
+    bool ended = false;
+    {
+      std::optional<BackgroundWork> work;
+      if (&queue == &background_) work.emplace();
+      ended = instance->run();
+    }
     running_.fetch_sub(1, std::memory_order_relaxed);
     if (ended) {
       finish(instance);

@@ -20,7 +20,8 @@ InstanceCore::InstanceCore(std::shared_ptr<Executor> executor, std::shared_ptr<c
       program_(std::move(program)),
       options_(std::move(options)),
       wall_deadline_ns_(monotonic_ns() + int64_t{options_.limits.wall_ms_max} * 1'000'000),
-      foreground_ns_(executor_->foreground_cpu_ns()) {}
+      in_background_(options_.in_background),
+      foreground_ns_(in_background_ ? 0 : executor_->foreground_cpu_ns()) {}
 
 void Waker::wake() const noexcept {
   if (core_) core_->wake();
@@ -74,6 +75,7 @@ int64_t InstanceCore::cpu_ns() const noexcept { return cpu_used_ns_ + thread_cpu
 
 bool InstanceCore::run() {
   sliced_ = false;
+  leaves_worker_ = false;
   if (kill_.load(std::memory_order_acquire) != Kill::none) return true;
   if (!self_) self_ = shared_from_this();
   poll_began_cpu_ns_ = thread_cpu_ns();
@@ -174,15 +176,21 @@ bool InstanceCore::must_move() noexcept {
 bool InstanceCore::goes_on_in_background() noexcept {
   if (in_background_) return true;
   move_to_background();
-  wake();  // as in turn_is_over()
+  leave_worker();
   return false;
 }
 
 bool InstanceCore::turn_is_over() noexcept {
   const bool goes_on =
       kill_.load(std::memory_order_acquire) == Kill::none && check_cpu() && !must_move() && !executor_->others_are_ready(*this);
-  if (!goes_on) wake();  // it is running, so this puts it at the end of the queue once it has suspended
+  if (!goes_on) leave_worker();
   return !goes_on;
+}
+
+// For a host function that is about to suspend: the instance is running, so the wake puts it at the end of its queue once it has.
+void InstanceCore::leave_worker() noexcept {
+  leaves_worker_ = true;
+  wake();
 }
 
 bool HostCall::goes_on_in_background() const noexcept { return (*core_)->goes_on_in_background(); }
@@ -300,6 +308,7 @@ void InstanceCore::call_suspending(void* opaque, wasmtime_caller_t* caller, cons
 // True when the host function has answered or ended the instance.
 bool InstanceCore::poll_pending() noexcept {
   if (kill_.load(std::memory_order_acquire) != Kill::none) return false;  // the worker takes it down before it resumes
+  if (leaves_worker_) return false;                                       // Wasmtime asks once more when the function has just suspended
   HostCall call(options_.host, pending_.memory, &self_);
   const auto result = invoke(call, *pending_.function, pending_.arguments);
   if (auto end = call.take_end()) {

@@ -86,6 +86,7 @@ class InstanceCore : public std::enable_shared_from_this<InstanceCore> {
   int64_t cpu_ns() const noexcept;
   bool check_cpu() noexcept;
   void move_to_background() noexcept;
+  void leave_worker() noexcept;
   bool must_move() noexcept;
   void end_waiting() noexcept;
   void classify(Outcome& outcome) const;
@@ -116,12 +117,13 @@ class InstanceCore : public std::enable_shared_from_this<InstanceCore> {
   std::shared_ptr<InstanceCore> self_;  // handed to host calls as the source of Wakers; empty once ended
   std::unique_ptr<HostEnd> end_;
   std::string refusal_;
-  bool sliced_ = false;  // the last poll stopped at the end of a time slice
+  bool leaves_worker_ = false;  // nothing more of it on this worker
+  bool sliced_ = false;         // the last poll stopped at the end of a time slice
   int64_t create_began_ns_ = 0;
   int64_t instantiate_ns_ = 0;
   int64_t cpu_used_ns_ = 0;
   int64_t poll_began_cpu_ns_ = 0;
-  bool in_background_ = false;
+  bool in_background_;
   int64_t foreground_ns_;  // CPU time that it may still use in the foreground
   int64_t waits_since_ns_ = 0;
 };

@@ -33,7 +33,7 @@ struct SandboxOptions {
   uint32_t epoch_ms = 1;
   // CPU time that an instance may use at a stretch before it goes on in the background, on threads that leave the processors to
   // everything else. Waiting gives it back, at a tenth of the time. 1 to 1,000.
-  uint32_t foreground_cpu_ms = 10;
+  uint32_t foreground_cpu_ms = 5;
   std::filesystem::path code_cache = {};  // folder for compiled programs; empty: compile at every start
   uint64_t code_cache_bytes_max = 4ull << 30;
   std::filesystem::path compiler = "/proc/self/exe";  // an executable whose main() knows run_compilation_child()
@@ -102,6 +102,7 @@ class InstanceHandle {
 struct StartOptions {
   InstanceLimits limits;
   std::string entry = "handle";                // an exported function `() -> i32`
+  bool in_background = false;                  // from the start: see SandboxOptions::foreground_cpu_ms
   void* host = nullptr;                        // given to every host function; must live until on_end returns
   std::function<void(Outcome&&)> on_end = {};  // once, on a worker thread, when the sandbox of the instance is gone
 };
