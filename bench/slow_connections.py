@@ -14,6 +14,7 @@ import socket
 import statistics
 import threading
 import time
+import urllib.request
 
 from server_load import Server, percentile
 
@@ -23,7 +24,7 @@ BODY = json.dumps({"messages": [{"role": "user", "content": "Say something short
 # Few tokens and many bytes: what is measured is connections, not a batch of 300 sequences.
 LONG = json.dumps({"messages": [{"role": "user", "content": "Count."}], "max_tokens": 12, "ignore_eos": True, "stream": True,
                    "logprobs": True, "top_logprobs": 20}).encode()
-SETTLE_S = 25  # in which the slow ones' answers are computed
+SETTLE_S_MAX = 120  # in which the slow ones' answers are computed
 KINDS = ("head", "body", "reader")
 
 
@@ -32,7 +33,7 @@ class Slow:
 
     def __init__(self, port, keys, count):
         self.port, self.keys, self.count = port, keys, count
-        self.opened = self.reopened = 0
+        self.opened, self.reopened = 0, dict.fromkeys(KINDS, 0)
         self.stopping = threading.Event()
         self.sockets = [self._open(i) for i in range(count)]
         self.thread = threading.Thread(target=self._run, daemon=True)
@@ -71,7 +72,7 @@ class Slow:
         if ended:
             sock.close()
             self.sockets[number] = self._open(number)
-            self.reopened += 1
+            self.reopened[kind] += 1
 
     def _run(self):
         while not self.stopping.is_set():
@@ -87,6 +88,24 @@ class Slow:
         self.thread.join(30)
         for sock in self.sockets:
             sock.close()
+
+
+def sequences_active(port):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+        lines = answer.read().decode().splitlines()
+    counted = ("realm_num_sequences_running{", "realm_num_requests_waiting{")
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(counted))
+
+
+def settle(port):
+    """Until every answer is computed: what is compared is connections, and not a batch of 300."""
+    end = time.monotonic() + SETTLE_S_MAX
+    quiet = 0
+    while quiet < 5:
+        if time.monotonic() > end:
+            raise SystemExit(f"after {SETTLE_S_MAX} s the slow readers' answers are still being computed")
+        time.sleep(1)
+        quiet = 0 if sequences_active(port) else quiet + 1
 
 
 def quick_requests(port, key, seconds):
@@ -132,7 +151,7 @@ def main():
         quick_requests(server.port, quick, 3)
         alone = quick_requests(server.port, quick, options.seconds)
         slow = Slow(server.port, slow_keys, options.slow)
-        time.sleep(SETTLE_S)
+        settle(server.port)
         beside = quick_requests(server.port, quick, options.seconds)
         slow.stop()
         again = quick_requests(server.port, quick, options.seconds)

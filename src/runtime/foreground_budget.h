@@ -13,7 +13,7 @@ class ForegroundBudget {
   static constexpr int64_t most_ns = 40'000'000;
   static constexpr int64_t instance_ns_max = 5'000'000;  // charged for one: later it has only what it earned by waiting
   static constexpr int64_t debt_ns_max = 1'000'000'000;
-  static constexpr int64_t time_per_cpu = 10;  // in which one unit comes back
+  static constexpr int64_t time_per_cpu = 4;  // in which one unit comes back
 
   // Whether a new instance begins in the foreground. Times are monotonic.
   bool allows(int64_t now_ns) noexcept {
