@@ -4,7 +4,6 @@ Usage: bench/flood.py [--seconds N]; REALM_BINARY and REALM_MODEL as `make bench
 """
 
 import argparse
-import http.client
 import json
 import statistics
 import threading
@@ -58,22 +57,18 @@ class Flood:
         self.stopping.set()
 
 
-def prompt_tokens_computed(port):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.request("GET", "/metrics")
-    lines = connection.getresponse().read().decode().splitlines()
-    connection.close()
-    return sum(float(line.split()[-1]) for line in lines if line.startswith("realm_batch_prefill_tokens_total"))
-
-
 class PromptRate:
     """Prompt tokens computed per second from now on."""
 
-    def __init__(self, port):
-        self.port, self.began, self.before = port, time.monotonic(), prompt_tokens_computed(port)
+    def __init__(self, server):
+        self.server, self.began, self.before = server, time.monotonic(), self._computed(server)
 
     def __call__(self):
-        return (prompt_tokens_computed(self.port) - self.before) / (time.monotonic() - self.began)
+        return (self._computed(self.server) - self.before) / (time.monotonic() - self.began)
+
+    @staticmethod
+    def _computed(server):
+        return server.metric("realm_batch_prefill_tokens_total")
 
 
 def main():
@@ -87,11 +82,11 @@ def main():
         solo = victim(server.port, keys["victim"], seconds / 2)
         flood = Flood(server.port, keys["flood"])
         time.sleep(5)
-        rate = PromptRate(server.port)
+        rate = PromptRate(server)
         beside = victim(server.port, keys["victim"], seconds)
         flood_rate = rate()
         time.sleep(2)  # until the victim counts as gone
-        rate = PromptRate(server.port)
+        rate = PromptRate(server)
         time.sleep(seconds / 2)
         flood_rate_alone = rate()
         flood.stop()

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 
@@ -44,6 +45,12 @@ class Server:
         for command in (["realms", "create", realm, *args], ["keys", "create", realm]):
             done = subprocess.run([self.binary, *command, "--data", self.data, "--json"], capture_output=True, check=True)
         return json.loads(done.stdout)["key"]
+
+    def metric(self, *names):
+        """What these metrics add up to, over all their labels."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=30) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(tuple(f"{name}{{" for name in names)))
 
     def stop(self):
         self.process.terminate()

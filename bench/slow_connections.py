@@ -14,7 +14,6 @@ import socket
 import statistics
 import threading
 import time
-import urllib.request
 
 from server_load import Server, percentile
 
@@ -90,14 +89,7 @@ class Slow:
             sock.close()
 
 
-def sequences_active(port):
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
-        lines = answer.read().decode().splitlines()
-    counted = ("realm_num_sequences_running{", "realm_num_requests_waiting{")
-    return sum(float(line.split()[-1]) for line in lines if line.startswith(counted))
-
-
-def settle(port):
+def settle(server):
     """Until every answer is computed: what is compared is connections, and not a batch of 300."""
     end = time.monotonic() + SETTLE_S_MAX
     quiet = 0
@@ -105,7 +97,7 @@ def settle(port):
         if time.monotonic() > end:
             raise SystemExit(f"after {SETTLE_S_MAX} s the slow readers' answers are still being computed")
         time.sleep(1)
-        quiet = 0 if sequences_active(port) else quiet + 1
+        quiet = 0 if server.metric("realm_num_sequences_running", "realm_num_requests_waiting") else quiet + 1
 
 
 def quick_requests(port, key, seconds):
@@ -151,7 +143,7 @@ def main():
         quick_requests(server.port, quick, 3)
         alone = quick_requests(server.port, quick, options.seconds)
         slow = Slow(server.port, slow_keys, options.slow)
-        settle(server.port)
+        settle(server)
         beside = quick_requests(server.port, quick, options.seconds)
         slow.stop()
         again = quick_requests(server.port, quick, options.seconds)

@@ -5,13 +5,16 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "sandbox/sandbox.h"
+
 namespace realm::runtime {
 
 // Not thread-safe.
 class ForegroundBudget {
  public:
   static constexpr int64_t most_ns = 40'000'000;
-  static constexpr int64_t instance_ns_max = 5'000'000;  // charged for one: later it has only what it earned by waiting
+  static constexpr int64_t instance_ns_max =
+      sandbox::foreground_cpu_ms_default * 1'000'000;  // charged for one: later it has only what it earned by waiting
   static constexpr int64_t debt_ns_max = 1'000'000'000;
   static constexpr int64_t time_per_cpu = 4;  // in which one unit comes back
 

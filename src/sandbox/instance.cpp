@@ -75,7 +75,6 @@ int64_t InstanceCore::cpu_ns() const noexcept { return cpu_used_ns_ + thread_cpu
 
 bool InstanceCore::run() {
   sliced_ = false;
-  leaves_worker_ = false;
   if (kill_.load(std::memory_order_acquire) != Kill::none) return true;
   if (!self_) self_ = shared_from_this();
   poll_began_cpu_ns_ = thread_cpu_ns();
@@ -176,21 +175,13 @@ bool InstanceCore::must_move() noexcept {
 bool InstanceCore::goes_on_in_background() noexcept {
   if (in_background_) return true;
   move_to_background();
-  leave_worker();
+  sliced_ = true;
   return false;
 }
 
 bool InstanceCore::turn_is_over() noexcept {
-  const bool goes_on =
-      kill_.load(std::memory_order_acquire) == Kill::none && check_cpu() && !must_move() && !executor_->others_are_ready(*this);
-  if (!goes_on) leave_worker();
-  return !goes_on;
-}
-
-// For a host function that is about to suspend: the instance is running, so the wake puts it at the end of its queue once it has.
-void InstanceCore::leave_worker() noexcept {
-  leaves_worker_ = true;
-  wake();
+  sliced_ = kill_.load(std::memory_order_acquire) != Kill::none || !check_cpu() || must_move() || executor_->others_are_ready(*this);
+  return sliced_;
 }
 
 bool HostCall::goes_on_in_background() const noexcept { return (*core_)->goes_on_in_background(); }
@@ -308,7 +299,7 @@ void InstanceCore::call_suspending(void* opaque, wasmtime_caller_t* caller, cons
 // True when the host function has answered or ended the instance.
 bool InstanceCore::poll_pending() noexcept {
   if (kill_.load(std::memory_order_acquire) != Kill::none) return false;  // the worker takes it down before it resumes
-  if (leaves_worker_) return false;                                       // Wasmtime asks once more when the function has just suspended
+  if (sliced_) return false;                                              // Wasmtime asks once more when the function has just suspended
   HostCall call(options_.host, pending_.memory, &self_);
   const auto result = invoke(call, *pending_.function, pending_.arguments);
   if (auto end = call.take_end()) {

@@ -86,7 +86,6 @@ class InstanceCore : public std::enable_shared_from_this<InstanceCore> {
   int64_t cpu_ns() const noexcept;
   bool check_cpu() noexcept;
   void move_to_background() noexcept;
-  void leave_worker() noexcept;
   bool must_move() noexcept;
   void end_waiting() noexcept;
   void classify(Outcome& outcome) const;
@@ -117,8 +116,7 @@ class InstanceCore : public std::enable_shared_from_this<InstanceCore> {
   std::shared_ptr<InstanceCore> self_;  // handed to host calls as the source of Wakers; empty once ended
   std::unique_ptr<HostEnd> end_;
   std::string refusal_;
-  bool leaves_worker_ = false;  // nothing more of it on this worker
-  bool sliced_ = false;         // the last poll stopped at the end of a time slice
+  bool sliced_ = false;  // its turn is over: nothing more is called on this worker, and it goes to the end of its queue
   int64_t create_began_ns_ = 0;
   int64_t instantiate_ns_ = 0;
   int64_t cpu_used_ns_ = 0;

@@ -24,6 +24,8 @@
 
 namespace realm::sandbox {
 
+constexpr uint32_t foreground_cpu_ms_default = 5;
+
 struct SandboxOptions {
   uint32_t instances_max = 1'024;           // live instances; one more is refused. At most 9,000 (vm.max_map_count)
   uint64_t memory_bytes_max = 64ull << 20;  // the largest linear memory that any instance may be allowed
@@ -33,7 +35,7 @@ struct SandboxOptions {
   uint32_t epoch_ms = 1;
   // CPU time that an instance may use at a stretch before it goes on in the background, on threads that leave the processors to
   // everything else. Waiting gives it back, at a tenth of the time. 1 to 1,000.
-  uint32_t foreground_cpu_ms = 5;
+  uint32_t foreground_cpu_ms = foreground_cpu_ms_default;
   std::filesystem::path code_cache = {};  // folder for compiled programs; empty: compile at every start
   uint64_t code_cache_bytes_max = 4ull << 30;
   std::filesystem::path compiler = "/proc/self/exe";  // an executable whose main() knows run_compilation_child()

@@ -284,7 +284,6 @@ TEST_F(SandboxTest, AHostFunctionThatComputesForLongTakesTurnsWithOtherGuests) {
   const auto outcome = guest.outcome.get();
   EXPECT_EQ(outcome.kind, OutcomeKind::finished);
   EXPECT_EQ(outcome.result, 5);
-
   EXPECT_GT(outcome.cpu_ns, 0u);
 }
 
