@@ -300,6 +300,21 @@ TEST(AttentionTest, WindowsAlibiSoftcapAndSinks) {
   }
 }
 
+// With few workers an item has the heads of all groups, with many those of one.
+TEST(AttentionTest, OneTokenIsTheSameToTheLastBitHoweverItsHeadsAreShared) {
+  for (const KvType type : {KvType::f16, KvType::q8_0}) {
+    for (const int streams : {1, 3}) {
+      const Shape shape{.heads = 9, .kv_heads = 3, .streams = streams, .positions = 2'300, .type = type, .max_bias = 8};
+      Problem problem(shape, 15);
+      for (const NamedSet& set : sets_that_run_here()) {
+        const auto alone = problem.run(*set.kernels, 1);
+        for (const int workers : {2, 3, 4, 20}) EXPECT_EQ(problem.run(*set.kernels, workers), alone) << set.name << ", " << workers;
+      }
+    }
+  }
+  expect_agreement({.heads = 9, .kv_heads = 3, .streams = 2, .positions = 2'300, .softcap = 5, .sinks = true}, 16);
+}
+
 // To the last bit: a sequence gets the same tokens whoever computes beside it, and however its prompt was cut.
 TEST(AttentionTest, ARowDoesNotDependOnWhatIsComputedBesideIt) {
   for (const int window : {0, 130}) {

@@ -14,6 +14,8 @@ struct State {
   float* values;  // [row][value_size]
   float* largest;
   float* total;
+
+  State from(int row, int value_size) const { return {values + row * value_size, largest + row, total + row}; }
 };
 
 enum class MaskKind : uint8_t { none, some, all };
@@ -83,11 +85,11 @@ class Attending {
   Attending(const Attention& task, const Plan& plan, const Scratch& scratch) : task_(task), plan_(plan), scratch_(scratch) {}
 
   void begin(const Item& item) {
-    rows_ = item.tokens * plan_.group();
+    head_rows_ = item.tokens * plan_.group();
+    rows_ = head_rows_ * item.kv_heads;
     const float scale = task_.softcap == 0 ? task_.scale : task_.scale / task_.softcap;
     for (int row = 0; row < rows_; ++row) {
-      const auto* query =
-          reinterpret_cast<const float*>(task_.queries.at(item.token + row / plan_.group(), head_of(item, row), item.stream));
+      const auto* query = reinterpret_cast<const float*>(task_.queries.at(token_of(item, row), head_of(item, row), item.stream));
       for (int i = 0; i < task_.key_size; i += lanes) store(scratch_.queries + row * task_.key_size + i, load(query + i) * scale);
     }
   }
@@ -123,7 +125,7 @@ class Attending {
 
   void finish(const Item& item, const State& state) const {
     for (int row = 0; row < rows_; ++row) {
-      const int token = item.token + row / plan_.group(), head = head_of(item, row);
+      const int token = token_of(item, row), head = head_of(item, row);
       float total = state.total[row];
       float factor = 1;
       if (task_.sinks != nullptr) {
@@ -141,46 +143,61 @@ class Attending {
   }
 
  private:
-  int head_of(const Item& item, int row) const { return item.kv_head * plan_.group() + row % plan_.group(); }
+  // Rows lie by heads of keys and values, then by tokens, then by the heads of a group.
+  int head_of(const Item& item, int row) const {
+    return (item.kv_head + row / head_rows_) * plan_.group() + row % head_rows_ % plan_.group();
+  }
+  int token_of(const Item& item, int row) const { return item.token + row % head_rows_ / plan_.group(); }
 
   // The positions of `range`, which lie in the block that begins at `begin`.
   void add_block(const Item& item, int begin, Range range, const State& state) {
     if (!take_mask(item, begin, range)) return;
-    const int stream = item.stream / (task_.streams / task_.kv_streams), lead = range.begin - begin;
-    const char* keys = task_.keys.at(range.begin, item.kv_head, stream);
-    const char* values = task_.values.at(range.begin, item.kv_head, stream);
-    if (rows_ <= few_rows) {
-      score<type>(keys, task_.keys.position_step, range, lead);
-      for (int row = 0; row < rows_; ++row) weigh(item, row, state);
-      add_values<type>(values, task_.values.position_step, range, lead, state);
+    for (int head = 0; head < item.kv_heads; ++head) add_block_of_head(item, head, begin, range, state);
+  }
+
+  // `head`: of the item's, for keys and values.
+  void add_block_of_head(const Item& item, int head, int begin, Range range, const State& state) {
+    const int stream = item.stream / (task_.streams / task_.kv_streams), lead = range.begin - begin, first_row = head * head_rows_;
+    const char* keys = task_.keys.at(range.begin, item.kv_head + head, stream);
+    const char* values = task_.values.at(range.begin, item.kv_head + head, stream);
+    const float* queries = scratch_.queries + first_row * task_.key_size;
+    const State of_head = state.from(first_row, task_.value_size);
+    const auto weigh_rows = [&] {
+      for (int row = 0; row < head_rows_; ++row) weigh(row, head_of(item, first_row + row), of_head);
+    };
+    if (head_rows_ <= few_rows) {
+      score<type>(queries, keys, task_.keys.position_step, range, lead);
+      weigh_rows();
+      add_values<type>(values, task_.values.position_step, range, lead, of_head);
       return;
     }
     const int positions = range.end - range.begin;
-    if (has_columns && rows_ >= column_rows_min) {
+    if (has_columns && head_rows_ >= column_rows_min) {
       lay_out_columns<type>(keys, task_.keys.position_step, positions, task_.key_size, scratch_.keys);
-      score_in_columns(range, lead);
+      score_in_columns(queries, range, lead);
     } else {
       lay_out_floats<type>(keys, task_.keys.position_step, positions, task_.key_size, scratch_.keys);
-      score<KvType::f32>(reinterpret_cast<const char*>(scratch_.keys), static_cast<size_t>(task_.key_size) * sizeof(float), range, lead);
+      score<KvType::f32>(queries, reinterpret_cast<const char*>(scratch_.keys), static_cast<size_t>(task_.key_size) * sizeof(float), range,
+                         lead);
     }
-    for (int row = 0; row < rows_; ++row) weigh(item, row, state);
+    weigh_rows();
     lay_out_floats<type>(values, task_.values.position_step, positions, task_.value_size, scratch_.values);
     add_values<KvType::f32>(reinterpret_cast<const char*>(scratch_.values), static_cast<size_t>(task_.value_size) * sizeof(float), range,
-                            lead, state);
+                            lead, of_head);
   }
 
   template <KvType as>
-  void score(const char* keys, size_t step, Range range, int lead) {
-    for_rows<as == KvType::f32 ? rows_together : few_rows>(rows_, [&](auto count, int row) {
-      score_positions<as, count()>(scratch_.queries + row * task_.key_size, task_.key_size, keys, step, range.end - range.begin,
+  void score(const float* queries, const char* keys, size_t step, Range range, int lead) {
+    for_rows<as == KvType::f32 ? rows_together : few_rows>(head_rows_, [&](auto count, int row) {
+      score_positions<as, count()>(queries + row * task_.key_size, task_.key_size, keys, step, range.end - range.begin,
                                    scratch_.scores + row * score_step + lead);
     });
   }
 
-  void score_in_columns(Range range, int lead) {
+  void score_in_columns(const float* queries, Range range, int lead) {
     if constexpr (has_columns) {
-      for_rows<column_rows_together>(rows_, [&](auto count, int row) {
-        score_columns<count()>(scratch_.queries + row * task_.key_size, task_.key_size, scratch_.keys, range.end - range.begin,
+      for_rows<column_rows_together>(head_rows_, [&](auto count, int row) {
+        score_columns<count()>(queries + row * task_.key_size, task_.key_size, scratch_.keys, range.end - range.begin,
                                scratch_.scores + row * score_step + lead);
       });
     }
@@ -188,7 +205,7 @@ class Attending {
 
   template <KvType as>
   void add_values(const char* values, size_t step, Range range, int lead, const State& state) {
-    for_rows<as == KvType::f32 ? rows_together : few_rows>(rows_, [&](auto count, int row) {
+    for_rows<as == KvType::f32 ? rows_together : few_rows>(head_rows_, [&](auto count, int row) {
       add_values_of_positions<as, count()>(scratch_.scores + row * score_step + lead, values, step, range.end - range.begin,
                                            state.values + row * task_.value_size, task_.value_size);
     });
@@ -216,8 +233,8 @@ class Attending {
     return anything;
   }
 
-  // Turns a row's scores into weights.
-  void weigh(const Item& item, int row, const State& state) {
+  // Turns the scores of a row among those of a head of keys and values into weights.
+  void weigh(int row, int head, const State& state) {
     float* scores = scratch_.scores + row * score_step;
     const int token = row / plan_.group();
     const MaskKind kind = scratch_.kinds[token];
@@ -229,7 +246,7 @@ class Attending {
       for (int i = 0; i < block_positions; i += lanes) store(scores + i, hyperbolic_tangent(load(scores + i)) * task_.softcap);
     }
     if (kind == MaskKind::some) {
-      const float slope = slope_of(task_, head_of(item, row));
+      const float slope = slope_of(task_, head);
       const float* bias = scratch_.bias + token * block_positions;
       // Scores outside of the range are undefined, so the mask is chosen there rather than added.
       for (int i = 0; i < block_positions; i += lanes) {
@@ -262,7 +279,8 @@ class Attending {
   const Attention& task_;
   const Plan& plan_;
   const Scratch& scratch_;
-  int rows_ = 0;
+  int rows_ = 0;       // of the item
+  int head_rows_ = 0;  // of each head of keys and values
 };
 
 // A worker's share of the work, and the putting together of what was cut.

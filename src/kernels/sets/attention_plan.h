@@ -1,6 +1,6 @@
-// Who computes which part of an attention. The work is a list of items, each one tile of queries (some tokens, all heads of a group)
-// against the positions that its mask lets it see, in chunks. Workers get equal shares of all chunks; an item may be cut between two
-// chunks. What was found for the chunks of an item is always merged in their order, so the result does not depend on the cuts.
+// Who computes which part of an attention. The work is a list of items, each one tile of queries (some tokens, all heads of a group or of
+// all groups) against the positions that its mask lets it see, in chunks. Workers get equal shares of all chunks; an item may be cut
+// between two chunks. What was found for the chunks of an item is always merged in their order, so the result does not depend on the cuts.
 #pragma once
 
 #include <algorithm>
@@ -21,6 +21,9 @@ constexpr int items_per_worker = 4;
 // Only items with few rows are cut, because what was found for a piece is kept for each chunk.
 constexpr int cut_rows_max = 16;
 constexpr int chunk_positions = 256;
+// Chunks that each worker must find for an item to have the heads of all groups. A single token's time is that of reading the cache, where
+// the heads of a position lie side by side: read one head after the other, memory gives half of what it can.
+constexpr int whole_chunks_per_worker = 2;
 constexpr uint16_t masked_half = 0xfc00;  // minus infinity
 
 struct Range {
@@ -43,9 +46,10 @@ struct Cut {
 
 struct Item {
   int stream;
-  int kv_head;
-  int token;   // the tile's first
-  int tokens;  // in the tile
+  int kv_head;   // the first
+  int kv_heads;  // 1 or all
+  int token;     // the tile's first
+  int tokens;    // in the tile
   Range range;
 };
 
@@ -64,16 +68,19 @@ class Plan {
     };
     set_tile_tokens(tile_rows_max / group());
     while (rows_max() > tile_rows_min && tile_tokens_ > 1 && items() < workers * items_per_worker) set_tile_tokens((tile_tokens_ + 1) / 2);
+    const bool whole = task_.tokens == 1 && task_.heads <= tile_rows_max &&
+                       task_.streams * (task_.positions / chunk_positions) >= workers * whole_chunks_per_worker;
+    if (whole) item_heads_ = task_.kv_heads;
   }
 
   int group() const { return task_.heads / task_.kv_heads; }
   int tile_tokens() const { return tile_tokens_; }
   int tiles() const { return tiles_; }
-  int rows_max() const { return tile_tokens_ * group(); }
+  int rows_max() const { return tile_tokens_ * group() * item_heads_; }
   // Of an item that may be cut: what a single token needs may always be.
-  int cut_rows() const { return std::min(rows_max(), std::max(cut_rows_max, group())); }
+  int cut_rows() const { return std::min(rows_max(), std::max(cut_rows_max, group() * item_heads_)); }
   int chunks_max() const { return task_.positions / chunk_positions + 1; }
-  int items() const { return task_.streams * task_.kv_heads * tiles(); }
+  int items() const { return task_.streams * (task_.kv_heads / item_heads_) * tiles(); }
   size_t ranges_bytes() const { return round_up(static_cast<size_t>(task_.streams * tiles()) * sizeof(Range)); }
 
   // Finds this worker's part of the ranges; all of them are there after the next barrier.
@@ -83,9 +90,15 @@ class Plan {
   }
 
   Item item(int index) const {
-    const int tile = index % tiles(), pair = index / tiles(), stream = pair / task_.kv_heads;
+    const int parts = task_.kv_heads / item_heads_;
+    const int tile = index % tiles(), pair = index / tiles(), stream = pair / parts;
     const int token = tile * tile_tokens();
-    return {stream, pair % task_.kv_heads, token, std::min(tile_tokens(), task_.tokens - token), ranges_[stream * tiles() + tile]};
+    return {.stream = stream,
+            .kv_head = pair % parts * item_heads_,
+            .kv_heads = item_heads_,
+            .token = token,
+            .tokens = std::min(tile_tokens(), task_.tokens - token),
+            .range = ranges_[stream * tiles() + tile]};
   }
 
   // Fills `cuts`, one more than there are workers.
@@ -109,7 +122,7 @@ class Plan {
  private:
   static constexpr int item_positions = 16;
 
-  int64_t rows(const Item& item) const { return static_cast<int64_t>(item.tokens) * group(); }
+  int64_t rows(const Item& item) const { return static_cast<int64_t>(item.tokens) * group() * item.kv_heads; }
   // In rows of positions; a few positions more for what an item costs besides.
   int64_t cost(const Item& item) const { return rows(item) * (item.range.end - item.range.begin + item_positions); }
 
@@ -146,6 +159,7 @@ class Plan {
   Range* ranges_;
   int tile_tokens_ = 1;
   int tiles_ = 1;
+  int item_heads_ = 1;  // of keys and values
 };
 
 }  // namespace
