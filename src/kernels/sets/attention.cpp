@@ -163,7 +163,7 @@ class Attending {
     const float* queries = scratch_.queries + first_row * task_.key_size;
     const State of_head = state.from(first_row, task_.value_size);
     const auto weigh_rows = [&] {
-      for (int row = 0; row < head_rows_; ++row) weigh(row, head_of(item, first_row + row), of_head);
+      for (int row = 0; row < head_rows_; ++row) weigh(item.kv_head + head, row, of_head);
     };
     if (head_rows_ <= few_rows) {
       score<type>(queries, keys, task_.keys.position_step, range, lead);
@@ -233,8 +233,8 @@ class Attending {
     return anything;
   }
 
-  // Turns the scores of a row among those of a head of keys and values into weights.
-  void weigh(int row, int head, const State& state) {
+  // Turns the scores of one of the rows of a head of keys and values into weights.
+  void weigh(int kv_head, int row, const State& state) {
     float* scores = scratch_.scores + row * score_step;
     const int token = row / plan_.group();
     const MaskKind kind = scratch_.kinds[token];
@@ -246,7 +246,7 @@ class Attending {
       for (int i = 0; i < block_positions; i += lanes) store(scores + i, hyperbolic_tangent(load(scores + i)) * task_.softcap);
     }
     if (kind == MaskKind::some) {
-      const float slope = slope_of(task_, head);
+      const float slope = slope_of(task_, kv_head * plan_.group() + row % plan_.group());
       const float* bias = scratch_.bias + token * block_positions;
       // Scores outside of the range are undefined, so the mask is chosen there rather than added.
       for (int i = 0; i < block_positions; i += lanes) {
@@ -388,7 +388,8 @@ size_t memory_bytes_of(const Attention& task, const Plan& plan, int workers) {
 size_t attention_work_bytes(const Attention& task, int workers) {
   size_t bytes = 0;
   for (int count = 1; count <= workers; ++count) {  // fewer may come, and have larger tiles
-    const Plan plan(task, count, nullptr);
+    Plan plan(task, count, nullptr);
+    plan.choose_most_heads();
     bytes = std::max(bytes, plan.ranges_bytes() + static_cast<size_t>(count) * memory_bytes_of(task, plan, count));
   }
   return bytes;
@@ -398,6 +399,7 @@ void attend(const Attention& task, const Worker& worker, void* work) {
   Plan plan(task, worker.count, work);
   plan.find_ranges(worker);
   worker.wait();
+  plan.choose_heads(worker.count);
   char* memories = static_cast<char*>(work) + plan.ranges_bytes();
   const size_t memory_bytes = memory_bytes_of(task, plan, worker.count);
   switch (task.type) {

@@ -68,9 +68,6 @@ class Plan {
     };
     set_tile_tokens(tile_rows_max / group());
     while (rows_max() > tile_rows_min && tile_tokens_ > 1 && items() < workers * items_per_worker) set_tile_tokens((tile_tokens_ + 1) / 2);
-    const bool whole = task_.tokens == 1 && task_.heads <= tile_rows_max &&
-                       task_.streams * (task_.positions / chunk_positions) >= workers * whole_chunks_per_worker;
-    if (whole) item_heads_ = task_.kv_heads;
   }
 
   int group() const { return task_.heads / task_.kv_heads; }
@@ -80,7 +77,7 @@ class Plan {
   // Of an item that may be cut: what a single token needs may always be.
   int cut_rows() const { return std::min(rows_max(), std::max(cut_rows_max, group() * item_heads_)); }
   int chunks_max() const { return task_.positions / chunk_positions + 1; }
-  int items() const { return task_.streams * (task_.kv_heads / item_heads_) * tiles(); }
+  int items() const { return task_.streams * item_parts() * tiles(); }
   size_t ranges_bytes() const { return round_up(static_cast<size_t>(task_.streams * tiles()) * sizeof(Range)); }
 
   // Finds this worker's part of the ranges; all of them are there after the next barrier.
@@ -89,12 +86,22 @@ class Plan {
     for (int i = worker.index; i < count; i += worker.count) ranges_[i] = range_of(i / tiles(), i % tiles() * tile_tokens());
   }
 
+  // How many heads of keys and values an item has; when all ranges are there, and before items are asked for.
+  void choose_heads(int workers) {
+    int chunks = 0;
+    for (int i = 0; i < task_.streams * tiles(); ++i) chunks += ranges_[i].chunks();
+    if (chunks >= workers * whole_chunks_per_worker) choose_most_heads();
+  }
+  // As many as choose_heads() ever takes.
+  void choose_most_heads() {
+    if (task_.tokens == 1 && task_.heads <= tile_rows_max) item_heads_ = task_.kv_heads;
+  }
+
   Item item(int index) const {
-    const int parts = task_.kv_heads / item_heads_;
-    const int tile = index % tiles(), pair = index / tiles(), stream = pair / parts;
+    const int tile = index % tiles(), pair = index / tiles(), stream = pair / item_parts();
     const int token = tile * tile_tokens();
     return {.stream = stream,
-            .kv_head = pair % parts * item_heads_,
+            .kv_head = pair % item_parts() * item_heads_,
             .kv_heads = item_heads_,
             .token = token,
             .tokens = std::min(tile_tokens(), task_.tokens - token),
@@ -122,6 +129,7 @@ class Plan {
  private:
   static constexpr int item_positions = 16;
 
+  int item_parts() const { return task_.kv_heads / item_heads_; }
   int64_t rows(const Item& item) const { return static_cast<int64_t>(item.tokens) * group() * item.kv_heads; }
   // In rows of positions; a few positions more for what an item costs besides.
   int64_t cost(const Item& item) const { return rows(item) * (item.range.end - item.range.begin + item_positions); }
