@@ -132,7 +132,7 @@ TEST(StepCost, SlicesAreWhatFitsIntoTheirTime) {
   EXPECT_EQ(cost.prefill_budget(1, 110'000'000, 512), 50u);
   EXPECT_EQ(cost.prefill_budget(1, 1'000'000, 512), StepCost::prefill_slice_tokens_min);
   EXPECT_EQ(cost.service(6'000'000, 7), 3);
-  cost.observe_aside(4, 40'000'000);
+  cost.observe_aside(0, 4, 40'000'000);
   EXPECT_EQ(cost.aside_tokens_within(30'000'000, 512), 3u);
   EXPECT_EQ(cost.aside_tokens_within(1'000'000, 512), 1u);
   EXPECT_EQ(cost.aside_tokens_within(17'000'000, 512), 2u) << "cut down, slices of one token would stay at one";

@@ -78,18 +78,22 @@ void Scheduler::Impl::admit_waiting() {
   }
 }
 
-// Whoever in the batch can best give its place to one of `flow`: a prompt of another flow that is over-served, the latest, but not the
-// flow's oldest, whose turn comes next. Null: nobody. What they hold is copied, so nobody leaves before the place is needed.
+// Whoever in the batch can best give its place to one of `flow`: of another flow that is over-served, but not the flow's oldest, which
+// goes on. Prompts before generating sequences, then the latest. Null: nobody. What they hold is copied, so nobody leaves before the place
+// is needed.
 ScheduledSequence* Scheduler::Impl::first_to_leave(const Flow& flow) const {
-  ScheduledSequence* latest = nullptr;
+  const auto leaves_before = [](const ScheduledSequence* a, const ScheduledSequence* b) {
+    return a->prefills() != b->prefills() ? a->prefills() : a->arrival > b->arrival;
+  };
+  ScheduledSequence* first = nullptr;
   for (ScheduledSequence* one : slots) {
-    if (one == nullptr || one->flow == &flow || !one->prefills() || !flows.is_over_served(*one->flow)) continue;
+    if (one == nullptr || one->flow == &flow || !one->runnable() || !flows.is_over_served(*one->flow)) continue;
     const bool oldest = std::none_of(slots.begin(), slots.end(), [one](const ScheduledSequence* other) {
-      return other != nullptr && other->flow == one->flow && other->prefills() && other->arrival < one->arrival;
+      return other != nullptr && other->flow == one->flow && other->prefills() == one->prefills() && other->arrival < one->arrival;
     });
-    if (!oldest && (latest == nullptr || one->arrival > latest->arrival)) latest = one;
+    if (!oldest && (first == nullptr || leaves_before(one, first))) first = one;
   }
-  return latest;
+  return first;
 }
 
 // Of the batch, whose slots are dense.

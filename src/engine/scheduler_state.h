@@ -48,7 +48,9 @@ struct ScheduledSequence {
   bool at_end = false;        // halted, and the owner is likely to close
   bool busy = false;          // counted as busy in its flow
   bool waiting = false;       // in the admission queue
-  bool aside = false;         // a prompt of an over-served flow, in steps of its own; set by choose_turn
+  bool aside = false;         // in steps beside those of the others; set by choose_turn
+  bool in_turn = false;       // of those set aside, it is in this step
+  uint64_t turn = 0;          // the last one in which it generated aside
   int64_t waiting_since_ns = 0;
   int64_t admitted_ns = 0;
   int64_t first_token_ns = 0;
@@ -56,6 +58,8 @@ struct ScheduledSequence {
   bool runnable() const noexcept { return wants && !halted && !tokens.empty(); }
   bool embeds() const noexcept { return shared->options.embeds; }
   bool prefills() const noexcept { return runnable() && pending() > 1; }
+  bool has_prompt() const noexcept { return runnable() && (embeds() || pending() > 1); }
+  bool generates() const noexcept { return runnable() && pending() <= 1 && !embeds(); }
   uint32_t pending() const noexcept { return static_cast<uint32_t>(tokens.size()) - kv_tokens; }
 };
 
@@ -99,13 +103,19 @@ struct Scheduler::Impl {
 
   // -- turns.cpp: whose step it is
   void count_pending();
+  void set_prompts_aside();
+  void set_generating_aside();
   void choose_turn();
+  static bool waits_longer(const ScheduledSequence& a, const ScheduledSequence& b);
+  static bool generates_first(const ScheduledSequence& generating, const ScheduledSequence& prompt);
+  void take_generating_turn(ScheduledSequence& first);
   void order_slots();
   double aside_step_ns() const;
   uint32_t aside_budget() const;
   static constexpr double credit_ns_max = 200e6;
-  void settle_turn(uint32_t tokens, int64_t ns);
-  bool takes_part(const ScheduledSequence& one) const { return aside_turn != nullptr ? &one == aside_turn : one.runnable() && !one.aside; }
+  double share_of_aside() const;
+  void settle_turn(int64_t ns);
+  bool takes_part(const ScheduledSequence& one) const { return aside_step ? one.in_turn : one.runnable() && !one.aside; }
   bool must_interrupt();
   const Flow* flow_to_interrupt() const;
   void undo_rows();
@@ -192,11 +202,14 @@ struct Scheduler::Impl {
 
   std::vector<Row> rows;
   std::vector<PrefillCandidate> prefill;
-  ScheduledSequence* aside_turn = nullptr;  // the step is this one's alone; null: of all that are not set aside
-  bool others_run = false;                  // some that are not set aside are runnable
-  int64_t others_ran_ns = 0;                // when they last were
-  double aside_credit_ns = 0;               // of computing that is due to those set aside
-  const Flow* interruptible = nullptr;      // during a step that a newcomer may end
+  std::vector<Flow*> decode_flows;  // of the sequences that generate in this step, or will soon
+  uint64_t turns = 0;                   // of generating sequences that were set aside
+  bool aside_step = false;              // the step is of those set aside whose turn it is; otherwise of all the others
+  bool others_run = false;              // some that are not set aside are runnable
+  uint32_t others_generating = 0;       // how many of them generate
+  int64_t others_ran_ns = 0;            // when they last were
+  double aside_credit_ns = 0;           // of computing that is due to those set aside
+  const Flow* interruptible = nullptr;  // during a step that a newcomer may end
   int64_t interrupted_ns = INT64_MIN / 2;
 
   // Shared with any thread.

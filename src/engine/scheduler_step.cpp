@@ -52,8 +52,11 @@ bool Scheduler::Impl::step() {
     (row.generating ? decode_tokens : prefill_tokens) += row.tokens;
     guessed = guessed || row.guesses > 0;
   }
-  if (aside_turn == nullptr && !guessed) step_cost.observe(decode_tokens, prefill_tokens, step_ns);
-  settle_turn(decode_tokens + prefill_tokens, step_ns);
+  if (!guessed) {
+    aside_step ? step_cost.observe_aside(decode_tokens, prefill_tokens, step_ns)
+               : step_cost.observe(decode_tokens, prefill_tokens, step_ns);
+  }
+  settle_turn(step_ns);
   ++stats.steps;
   stats.decode_tokens += decode_tokens;
   stats.prefill_tokens += prefill_tokens;
@@ -119,7 +122,7 @@ void Scheduler::Impl::build_batch() {
 // What keeps the step within the inter-token target while somebody generates. Of one flow alone it does not depend on any clock, so that
 // the same prompt is computed in the same slices.
 uint32_t Scheduler::Impl::prefill_budget(uint32_t generating) const {
-  if (aside_turn != nullptr) return aside_budget();
+  if (aside_step) return aside_budget();
   const auto target_ns = int64_t{options.inter_token_target_ms} * 1'000'000;
   const auto other = [this](const PrefillCandidate& one) { return one.flow != prefill.front().flow; };
   if (generating == 0 && !prefill.empty() && std::none_of(prefill.begin(), prefill.end(), other)) {

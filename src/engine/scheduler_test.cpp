@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <random>
 #include <thread>
@@ -414,6 +415,57 @@ TEST_F(SchedulerTest, AFloodThatFillsTheBatchGivesAPlaceUp) {
   EXPECT_EQ(newcomer.take(8), alone);
   EXPECT_LE(scheduler->stats().parks, 1u) << "nobody else leaves";
   EXPECT_LT(scheduler->stats().prefill_tokens, busy.size() * tokens(long_text("ships 0")).size()) << "the flood is still there";
+}
+
+// Owners of a flow who take tokens without end.
+class Crowd {
+ public:
+  Crowd(Scheduler& scheduler, uint32_t count, const std::vector<int32_t>& prompt) {
+    for (uint32_t i = 0; i < count; ++i) {
+      BlockingSequence sequence(scheduler, {.flow = 1, .tokens_max = context_tokens});
+      EXPECT_EQ(sequence->set_plan({.stop_at_end = false}), SequenceStatus::ok);
+      EXPECT_EQ(sequence->append(prompt), SequenceStatus::ok);
+      owners_.emplace_back([this, sequence = std::move(sequence)]() mutable {
+        sequence.take(1);
+        ++begun_;
+        while (!stopping_ && !sequence.take(1).empty()) ++taken_;
+      });
+    }
+    while (begun_ < count) std::this_thread::yield();
+  }
+  ~Crowd() {
+    stopping_ = true;
+    for (auto& owner : owners_) owner.join();
+  }
+  uint32_t taken() const { return taken_; }
+
+ private:
+  std::atomic<bool> stopping_ = false;
+  std::atomic<uint32_t> begun_ = 0;
+  std::atomic<uint32_t> taken_ = 0;
+  std::vector<std::thread> owners_;
+};
+
+TEST_F(SchedulerTest, AFlowOfManyAnswersLeavesAnotherItsShareOfTheTime) {
+  const auto alone = open(*start(options()), "The capital of France is").take(40);
+  auto many = options();
+  many.sequences_max = 16;
+  auto scheduler = start(many);
+  Crowd crowd(*scheduler, 15, tokens("Once upon a time"));
+  auto one = open(*scheduler, "The capital of France is", 2);
+  const uint32_t before = crowd.taken();
+  EXPECT_EQ(one.take(40), alone);
+  // In the steps of the other it would have had fifteen times as many.
+  EXPECT_LT(crowd.taken() - before, 10u * 40);
+  EXPECT_GT(crowd.taken(), before) << "it goes on";
+}
+
+TEST_F(SchedulerTest, AFlowThatGeneratesInEveryPlaceGivesOneUp) {
+  const auto alone = open(*start(options()), "The capital of France is").take(8);
+  auto scheduler = start(options());
+  Crowd crowd(*scheduler, options().sequences_max, tokens("Once upon a time"));
+  EXPECT_EQ(open(*scheduler, "The capital of France is", 2).take(8), alone);
+  EXPECT_GE(scheduler->stats().parks, 1u);
 }
 
 // Random owners that take, reject, append, truncate and leave: nothing is lost, nothing leaks, nobody waits for ever.

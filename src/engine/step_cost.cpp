@@ -19,14 +19,19 @@ void StepCost::observe(uint32_t decode_tokens, uint32_t prefill_tokens, int64_t 
   const auto cost = static_cast<double>(ns);
   if (prefill_tokens == 0) {
     average(decode_step_ns_, cost, weight_of_new);
+    decodes_.observe(decode_tokens, ns);
   } else if (prefill_tokens >= prefill_slice_tokens_min) {
     const double rest = decode_tokens > 0 ? std::max(cost - decode_step_ns_, cost * 0.1) : cost;
     average(prefill_token_ns_, rest / prefill_tokens, weight_of_new);
   }
 }
 
-void StepCost::observe_aside(uint32_t tokens, int64_t ns) noexcept {
-  average(aside_token_ns_, static_cast<double>(ns) / std::max(tokens, 1u), weight_of_new_aside);
+void StepCost::observe_aside(uint32_t decode_tokens, uint32_t prefill_tokens, int64_t ns) noexcept {
+  if (prefill_tokens == 0) {
+    decodes_.observe(decode_tokens, ns);
+  } else if (decode_tokens == 0) {
+    average(aside_token_ns_, static_cast<double>(ns) / prefill_tokens, weight_of_new_aside);
+  }
 }
 
 uint32_t StepCost::prefill_budget(uint32_t decode_tokens, int64_t target_ns, uint32_t tokens_max) const noexcept {
