@@ -106,6 +106,7 @@ struct Scheduler::Impl {
   void set_prompts_aside();
   void set_generating_aside();
   void choose_turn();
+  bool is_aside_due(bool others_wait);
   static bool waits_longer(const ScheduledSequence& a, const ScheduledSequence& b);
   static bool generates_first(const ScheduledSequence& generating, const ScheduledSequence& prompt);
   void take_generating_turn(ScheduledSequence& first);
@@ -202,12 +203,13 @@ struct Scheduler::Impl {
 
   std::vector<Row> rows;
   std::vector<PrefillCandidate> prefill;
-  std::vector<Flow*> decode_flows;  // of the sequences that generate in this step, or will soon
+  std::vector<Flow*> decode_flows;      // of the sequences that generate in this step, or will soon
   uint64_t turns = 0;                   // of generating sequences that were set aside
   bool aside_step = false;              // the step is of those set aside whose turn it is; otherwise of all the others
   bool others_run = false;              // some that are not set aside are runnable
   uint32_t others_generating = 0;       // how many of them generate
   int64_t others_ran_ns = 0;            // when they last were
+  bool aside_overdue = false;           // as much as can be was due to them, and some is left
   double aside_credit_ns = 0;           // of computing that is due to those set aside
   const Flow* interruptible = nullptr;  // during a step that a newcomer may end
   int64_t interrupted_ns = INT64_MIN / 2;

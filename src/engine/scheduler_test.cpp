@@ -460,6 +460,24 @@ TEST_F(SchedulerTest, AFlowOfManyAnswersLeavesAnotherItsShareOfTheTime) {
   EXPECT_GT(crowd.taken(), before) << "it goes on";
 }
 
+TEST_F(SchedulerTest, AFlowOfManyAnswersGoesOnBesidePromptsWithoutEnd) {
+  auto many = options();
+  many.sequences_max = 20;
+  auto scheduler = start(many);
+  Crowd crowd(*scheduler, 15, tokens("Once upon a time"));
+  const uint32_t before = crowd.taken();
+  std::vector<std::thread> others;
+  for (FlowId flow = 2; flow < 5; ++flow) {
+    others.emplace_back([&scheduler, flow] {
+      BlockingSequence sequence(*scheduler, {.flow = flow, .tokens_max = context_tokens});
+      sequence->append(tokens(long_text("ships " + std::to_string(flow))));
+      EXPECT_EQ(sequence.take(1).size(), 1u);
+    });
+  }
+  for (auto& other : others) other.join();
+  EXPECT_GT(crowd.taken() - before, 45u) << "it waits for their first tokens, but not for ever";
+}
+
 TEST_F(SchedulerTest, AFlowThatGeneratesInEveryPlaceGivesOneUp) {
   const auto alone = open(*start(options()), "The capital of France is").take(8);
   auto scheduler = start(options());

@@ -106,9 +106,7 @@ void Scheduler::Impl::choose_turn() {
     aside_credit_ns = 0;
     return;
   }
-  // What is due to them can wait for others' prompts, but not for ever.
-  const double enough_ns = others_wait ? credit_ns_max : aside_step_ns();
-  if (others_run && aside_credit_ns <= enough_ns) return;
+  if (others_run && !is_aside_due(others_wait)) return;
   aside_step = true;
   const bool generates = prompt == nullptr || (generating != nullptr && generates_first(*generating, *prompt));
   if (generates) {
@@ -117,6 +115,15 @@ void Scheduler::Impl::choose_turn() {
     prompt->in_turn = true;
   }
   (generates ? generating : prompt)->flow->generated_last = generates;
+}
+
+// What is due to those set aside can wait for others' prompts, but not for ever. Then it is spent at once where it holds up no answer,
+// only the first token of one: steps of prompts alone may be longer than all that can be due.
+bool Scheduler::Impl::is_aside_due(bool others_wait) {
+  const double step_ns = aside_step_ns();
+  aside_overdue = aside_credit_ns >= credit_ns_max || (aside_overdue && aside_credit_ns >= step_ns);
+  const bool waits = others_wait && !(aside_overdue && others_generating == 0);
+  return aside_credit_ns >= (waits ? credit_ns_max : step_ns);
 }
 
 // Which of two that generate aside.
