@@ -122,6 +122,15 @@ TEST(StepCost, WhereDecodesTakeLongPromptsHaveAsMuchTimeAgain) {
   EXPECT_EQ(cost.prefill_budget(1, 60'000'000, 512), 200u);
 }
 
+TEST(StepCost, AStepThatFailedSaysNothing) {
+  StepCost cost;
+  cost.observe(0, 0, 1'000'000);
+  EXPECT_EQ(cost.decode_step_ns(), 0);
+  EXPECT_EQ(cost.decodes().step_ns(4), 0);
+  cost.observe(2, 0, 10'000'000);
+  EXPECT_EQ(cost.decodes().step_ns(2), 10'000'000);
+}
+
 TEST(StepCost, SlicesAreWhatFitsIntoTheirTime) {
   StepCost cost;
   EXPECT_EQ(cost.aside_tokens_within(1e9, 512), 1u) << "before anything is known";

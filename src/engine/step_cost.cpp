@@ -18,6 +18,7 @@ void average(double& value, double observed, double weight) noexcept {
 void StepCost::observe(uint32_t decode_tokens, uint32_t prefill_tokens, int64_t ns) noexcept {
   const auto cost = static_cast<double>(ns);
   if (prefill_tokens == 0) {
+    if (decode_tokens == 0) return;  // what there was has failed
     average(decode_step_ns_, cost, weight_of_new);
     decodes_.observe(decode_tokens, ns);
   } else if (prefill_tokens >= prefill_slice_tokens_min) {

@@ -53,6 +53,7 @@ void Scheduler::Impl::count_pending() {
   std::for_each(waiting.begin(), waiting.end(), count);
   std::for_each(embedding.begin(), embedding.end(), count);
 }
+
 void Scheduler::Impl::set_prompts_aside() {
   const auto look_at = [this](ScheduledSequence* one) {
     if (one != nullptr) one->aside = one->has_prompt() && flows.is_over_served(*one->flow);
