@@ -57,7 +57,7 @@ bool Scheduler::Impl::must_wait(const ScheduledSequence& sequence) const {
 }
 
 bool Scheduler::Impl::somebody_generates() const {
-  return std::any_of(slots.begin(), slots.end(), [](const auto* one) { return one != nullptr && one->runnable() && !one->prefills(); });
+  return std::any_of(slots.begin(), slots.end(), [](const auto* one) { return one != nullptr && one->generates(); });
 }
 
 // Copies and restored states take time, which those that generate do not have: the rest is admitted after the next step.

@@ -143,7 +143,7 @@ void Scheduler::Impl::take_generating_turn(ScheduledSequence& first) {
   ++turns;
   for (uint32_t slot = first.slot; slot < slots.size() && slot - first.slot < most; ++slot) {
     ScheduledSequence& one = *slots[slot];
-    if (!one.aside || one.prefills()) return;
+    if (!one.aside || !one.generates()) return;
     one.in_turn = true;
     one.turn = turns;
   }

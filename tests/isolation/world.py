@@ -160,10 +160,13 @@ class Case:
 
     def attack(self, action):
         """Does it, once or, when the victim is measured, again and again; the answer of the last time."""
-        if not self.world.measures:
-            answer = self._timed(action)
-        rounds = max(1, ROUNDS - len(self.ratios))
-        for _ in range(rounds if self.world.measures else 0):
+        answer = self._measured(action) if self.world.measures else self._timed(action)
+        if isinstance(answer, Answer):
+            self.outcome = answer.outcome
+        return answer
+
+    def _measured(self, action):
+        for _ in range(max(1, ROUNDS - len(self.ratios))):
             before = p99(self._gaps_alone())
             began_ns, first = time.monotonic_ns(), len(self.seconds)
             while True:
@@ -173,8 +176,6 @@ class Case:
             during = p99(self.world.victim.gaps_ms(began_ns, time.monotonic_ns()))
             if before and during:
                 self.ratios.append(during / before)
-        if isinstance(answer, Answer):
-            self.outcome = answer.outcome
         return answer
 
     def _timed(self, action):
