@@ -1,7 +1,7 @@
 // Wasmtime for many tenants: one engine, compiled programs, and instances that live for one request each.
 //
 // Instances run on a few worker threads. A host function that has to wait suspends its instance, which then costs no thread,
-// until a Waker brings it back. Epochs (a tick every EngineOptions::epoch_ms while any instance runs) give each instance its
+// until a Waker brings it back. Epochs (a tick every SandboxOptions::epoch_ms while any instance runs) give each instance its
 // turn and enforce its CPU and wall limits; a suspended instance is watched by the wall limit alone.
 //
 // The sandbox knows neither models nor tenants nor HTTP: an embedder registers host functions (host_function.h) and hands each
@@ -32,7 +32,7 @@ struct SandboxOptions {
   uint32_t table_elements_max = 10'000;
   uint32_t guest_stack_bytes_max = 256u << 10;
   uint32_t workers = 2;  // threads that run guests
-  uint32_t epoch_ms = 1;
+  uint32_t epoch_ms = 1;  // between ticks while an instance runs; up to four times as long before the first
   // CPU time that an instance may use at a stretch before it goes on in the background, on threads that leave the processors to
   // everything else. Waiting gives it back, at a tenth of the time. 1 to 1,000.
   uint32_t foreground_cpu_ms = foreground_cpu_ms_default;
@@ -93,7 +93,7 @@ class InstanceHandle {
  public:
   InstanceHandle() = default;
   explicit InstanceHandle(std::shared_ptr<InstanceCore> core) : core_(std::move(core)) {}
-  // Ends the instance within one epoch, also when it is suspended. Does nothing when it has ended.
+  // Ends the instance within four epochs, also when it is suspended. Does nothing when it has ended.
   void cancel() const noexcept;
   explicit operator bool() const noexcept { return core_ != nullptr; }
 

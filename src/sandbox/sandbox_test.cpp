@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <sched.h>
-#include <sys/stat.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -260,6 +260,19 @@ TEST_F(SandboxTest, SuspendedGuestGoesOnWhenWoken) {
   EXPECT_EQ(outcome.kind, OutcomeKind::finished);
   EXPECT_EQ(outcome.result, 42);
   waker.wake();
+}
+
+// A tick takes a core away from steps that are computed on all of them. One each millisecond would be 500 here.
+TEST_F(SandboxTest, GuestsThatWaitCauseFewTicks) {
+  auto guest = start(load(waiting));
+  while (host_.polls == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  rusage before{}, after{};
+  getrusage(RUSAGE_SELF, &before);
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  getrusage(RUSAGE_SELF, &after);
+  EXPECT_LT(after.ru_nvcsw - before.ru_nvcsw, 250);
+  guest.handle.cancel();
+  EXPECT_EQ(guest.outcome.get().kind, OutcomeKind::cancelled);
 }
 
 TEST_F(SandboxTest, WakeBeforeTheGuestHasSuspendedIsNotLost) {
@@ -541,58 +554,6 @@ TEST_F(SandboxTest, ImpossibleOptionsAreErrors) {
     ASSERT_FALSE(sandbox);
     EXPECT_EQ(sandbox.error().code, ErrorCode::invalid_argument);
   }
-}
-
-class CodeCacheTest : public SandboxTest {
- protected:
-  void SetUp() override {
-    char folder[] = "/tmp/realm-cache-XXXXXX";
-    ASSERT_NE(mkdtemp(folder), nullptr);
-    folder_ = folder;
-  }
-  void TearDown() override {
-    sandbox_.reset();
-    chmod((folder_ / "code").c_str(), 0700);
-    std::filesystem::remove_all(folder_);
-  }
-  void open() { sandbox_ = make({.instances_max = 4, .code_cache = folder_ / "code"}); }
-  std::vector<std::filesystem::path> files() const {
-    std::vector<std::filesystem::path> found;
-    for (const auto& entry : std::filesystem::directory_iterator(folder_ / "code")) found.push_back(entry.path());
-    return found;
-  }
-  std::filesystem::path folder_;
-};
-
-TEST_F(CodeCacheTest, CompiledProgramIsFoundAgain) {
-  open();
-  expect_healthy_neighbour();
-  ASSERT_EQ(files().size(), 1u);
-  const auto written = std::filesystem::last_write_time(files().front());
-  struct stat status {};
-  ASSERT_EQ(stat((folder_ / "code").c_str(), &status), 0);
-  EXPECT_EQ(status.st_mode & 0777, 0700u);
-  open();
-  expect_healthy_neighbour();
-  EXPECT_EQ(files().size(), 1u);
-  EXPECT_EQ(std::filesystem::last_write_time(files().front()), written);
-}
-
-TEST_F(CodeCacheTest, DamagedFileIsCompiledOver) {
-  open();
-  expect_healthy_neighbour();
-  std::filesystem::resize_file(files().front(), 100);
-  open();
-  expect_healthy_neighbour();
-  EXPECT_GT(std::filesystem::file_size(files().front()), 100u);
-}
-
-TEST_F(CodeCacheTest, FolderThatOthersMayWriteToIsNotTrusted) {
-  std::filesystem::create_directory(folder_ / "code");
-  chmod((folder_ / "code").c_str(), 0777);
-  open();
-  expect_healthy_neighbour();
-  EXPECT_TRUE(files().empty());
 }
 
 }  // namespace
