@@ -14,6 +14,7 @@
 #include "base/background.h"
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/thread_name.h"
 #include "engine/backend.h"
 #include "engine/cpu_function.h"
 #include "engine/physical_cores.h"
@@ -62,7 +63,10 @@ struct ComputePool::Impl {
 
     ggml_threadpool_params params = ggml_threadpool_params_default(static_cast<int>(thread_count));
     params.poll = poll_level;
-    threads = threadpool_new(&params);
+    {
+      const NamedThreads named("compute");
+      threads = threadpool_new(&params);
+    }
     backend = ggml_backend_init_by_type(GGML_BACKEND_DEVICE_TYPE_CPU, nullptr);
     if (threads == nullptr || backend == nullptr) return false;
     set_threadpool(backend, threads);

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/thread_name.h"
 #include "engine/scheduler_state.h"
 
 namespace realm::engine {
@@ -113,7 +114,10 @@ Scheduler::Impl::Impl(std::shared_ptr<Model> a_model, std::shared_ptr<ComputePoo
   stats.kv_tokens_capacity = kv_tokens_capacity;
   published = stats;
   kv->set_interrupt([this] { return must_interrupt(); });
-  thread = std::thread([this] { run(); });
+  thread = std::thread([this] {
+    name_this_thread("steps");
+    run();
+  });
 }
 
 Scheduler::Impl::~Impl() {

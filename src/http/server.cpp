@@ -23,6 +23,7 @@
 #include <thread>
 
 #include "base/log.h"
+#include "base/thread_name.h"
 #include "http/connection.h"
 
 namespace realm::http {
@@ -201,7 +202,10 @@ Result<std::unique_ptr<Server>> Server::start(const ServerOptions& options, Serv
   for (auto& acceptor : impl->acceptors) asio::co_spawn(impl->context, impl->accept_all(acceptor, tls, false), asio::detached);
   if (impl->local) asio::co_spawn(impl->context, impl->accept_all(*impl->local, nullptr, true), asio::detached);
   for (uint32_t i = 0; i < std::max(options.threads, 1u); ++i) {
-    impl->threads.emplace_back([&context = impl->context] { context.run(); });
+    impl->threads.emplace_back([&context = impl->context] {
+      name_this_thread("http");
+      context.run();
+    });
   }
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/thread_name.h"
 
 namespace realm::http {
 namespace {
@@ -12,7 +13,11 @@ Error too_much_waits() { return {ErrorCode::unavailable, "the store has too much
 
 }  // namespace
 
-TenantStore::TenantStore(tenants::ValueStorage& storage) : storage_(storage), thread_([this] { run(); }) {}
+TenantStore::TenantStore(tenants::ValueStorage& storage)
+    : storage_(storage), thread_([this] {
+        name_this_thread("store");
+        run();
+      }) {}
 
 TenantStore::~TenantStore() {
   {

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/thread_name.h"
 
 namespace realm::runtime {
 namespace {
@@ -27,7 +28,12 @@ void PrefixPublisher::set(std::vector<std::string> texts) {
     if (texts.empty() && revision_ == 0) return;
     texts_ = std::move(texts);
     ++revision_;
-    if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
+    if (!thread_.joinable()) {
+      thread_ = std::thread([this] {
+        name_this_thread("prefixes");
+        run();
+      });
+    }
   }
   changed_.notify_all();
   wake();

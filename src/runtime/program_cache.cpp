@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "base/thread_name.h"
 #include "runtime/program_check.h"
 
 namespace realm::runtime {
@@ -14,7 +15,12 @@ bool is_refusal(const Error& error) { return error.code == ErrorCode::corrupt ||
 }  // namespace
 
 ProgramCache::ProgramCache(sandbox::Sandbox& sandbox, const ProgramCacheOptions& options) : sandbox_(sandbox), options_(options) {
-  for (uint32_t i = 0; i < std::max(options.compiles_max, 1u); ++i) threads_.emplace_back([this] { run(); });
+  for (uint32_t i = 0; i < std::max(options.compiles_max, 1u); ++i) {
+    threads_.emplace_back([this] {
+      name_this_thread("compiles");
+      run();
+    });
+  }
 }
 
 ProgramCache::~ProgramCache() {

@@ -5,6 +5,7 @@
 
 #include "base/background.h"
 #include "base/clock.h"
+#include "base/thread_name.h"
 
 namespace realm::sandbox {
 namespace {
@@ -26,13 +27,20 @@ Executor::~Executor() = default;
 
 void Executor::start_threads() {
   for (uint32_t i = 0; i < workers_count_; ++i) {
-    workers_.emplace_back([this] { work(foreground_); });
     workers_.emplace_back([this] {
+      name_this_thread("guests");
+      work(foreground_);
+    });
+    workers_.emplace_back([this] {
+      name_this_thread("guests-low");
       enter_background();
       work(background_);
     });
   }
-  ticker_ = std::thread([this] { tick(); });
+  ticker_ = std::thread([this] {
+    name_this_thread("guest-ticker");
+    tick();
+  });
 }
 
 void Executor::stop() {

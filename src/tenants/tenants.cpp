@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "base/log.h"
+#include "base/thread_name.h"
 #include "tenants/key_text.h"
 #include "tenants/sqlite_storage.h"
 
@@ -175,7 +176,10 @@ Result<std::unique_ptr<Tenants>> Tenants::open(const TenantsOptions& options) {
   impl->meter = std::make_unique<UsageMeter>(*impl->storage);
   impl->programs.emplace(*impl->storage, options.clock, impl->changing);
   if (auto loaded = impl->reload(); !loaded) return fail(std::move(loaded));
-  impl->background = std::thread([&impl = *impl] { impl.run(); });
+  impl->background = std::thread([&impl = *impl] {
+    name_this_thread("tenants");
+    impl.run();
+  });
   return std::unique_ptr<Tenants>(new Tenants(std::move(impl)));
 }
 

@@ -1,5 +1,5 @@
-"""Each test here is a case of the table in docs/threat_model.md: `test_07_...` is case 7. It gets a realm of its own on the server
-that a victim streams from, and whatever it does, at its end the server lives, the victim streams and nothing is left over."""
+"""Each test here is a case of the table in docs/threat_model.md: `test_07_...` is case 7, 0 is none. It gets a realm of its own on
+the server that a victim streams from, and whatever it does, at its end the server lives, the victim streams and nothing is left over."""
 
 import os
 import sys
