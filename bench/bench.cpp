@@ -67,17 +67,4 @@ double percentile(std::vector<double> values, double share) {
 
 double median(std::vector<double> values) { return percentile(std::move(values), 0.5); }
 
-std::string words(uint32_t count, uint32_t number) {
-  static constexpr const char* vocabulary[] = {"the",  "old",   "keeper", "of",   "a",     "lighthouse", "saw",  "ships", "and", "waves",
-                                               "near", "rocks", "while",  "wind", "moved", "over",       "grey", "water", "at",  "night"};
-  std::string text;
-  uint32_t state = number * 2'654'435'761u + 12'345;
-  for (uint32_t i = 0; i < count; ++i) {
-    state = state * 1'664'525u + 1'013'904'223u;
-    if (i > 0) text += ' ';
-    text += vocabulary[(state >> 16) % 20];
-  }
-  return text;
-}
-
 }  // namespace realm::bench

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/filler_text.h"
 #include "runtime/runtime.h"
 
 namespace realm::bench {
@@ -44,9 +45,6 @@ std::string request(boost::json::object fields);
 
 double median(std::vector<double> values);
 double percentile(std::vector<double> values, double share);
-
-// A text of about `words` words that differs from number to number.
-std::string words(uint32_t count, uint32_t number);
 
 // The benchmarks; each returns its figures.
 boost::json::object greedy_equality(const Setup& setup);          // equality.cpp

@@ -27,7 +27,7 @@ boost::json::object busy_share(const Setup& setup) {
     for (uint32_t i = 0; i < streams; ++i) {
       answers.push_back(std::make_unique<Collector>());
       const auto body =
-          request({{"prompt", words(48, i)}, {"temperature", 0.7}, {"seed", i}, {"max_tokens", tokens}, {"ignore_eos", true}});
+          request({{"prompt", filler_text(48, i)}, {"temperature", 0.7}, {"seed", i}, {"max_tokens", tokens}, {"ignore_eos", true}});
       if (!runtime->generate(realms[i], {body}, *answers.back())) return 0.0;
     }
     double guest_s = 0;

@@ -31,7 +31,7 @@ boost::json::object greedy_equality(const Setup& setup) {
   int equal = 0, prompts = 0;
   boost::json::array lengths;
   for (uint32_t i = 0; i < 20; ++i) {
-    const std::string prompt = words(4 + i * 20, i + 1);
+    const std::string prompt = filler_text(4 + i * 20, i + 1);
     const auto tokens = model->tokenize(prompt, {.add_special = true, .parse_special = true}).value();
     const auto plain = bare.generate({tokens}, new_tokens);
     uint32_t plain_count = 0;

@@ -36,7 +36,7 @@ class Timed : public Collector {
 void through_program(runtime::Runtime& runtime, const runtime::RealmHandle& realm, uint32_t prompt_tokens, Rates& rates) {
   Timed answer;
   const int64_t began_ns = monotonic_ns();
-  const auto body = request({{"prompt", words(prompt_words, 1)}, {"max_tokens", new_tokens}});
+  const auto body = request({{"prompt", filler_text(prompt_words, 1)}, {"max_tokens", new_tokens}});
   if (!runtime.generate(realm, {body}, answer)) return;
   answer.wait();
   if (answer.count < 2) return;
@@ -92,7 +92,7 @@ boost::json::object llama_from_matmul(const Setup& setup) {
   const auto runtime = make_runtime(of_program, 1, context_tokens);
   const auto realm = make_realm(*runtime, "realm");
   const auto model = engine::Model::load({.file = setup.model}).value();
-  const auto prompt = model->tokenize(words(prompt_words, 1), {.add_special = true}).value();
+  const auto prompt = model->tokenize(filler_text(prompt_words, 1), {.add_special = true}).value();
   engine::SchedulerOptions options;
   options.sequences_max = 1;
   options.context_tokens_max = context_tokens;

@@ -24,7 +24,7 @@ double in_turn(runtime::Runtime& runtime, const std::vector<runtime::RealmHandle
   for (uint32_t i = 0; i < requests; ++i) {
     if (running.size() == streams) end_oldest();
     running.push_back(std::make_unique<Collector>());
-    const auto body = request({{"prompt", words(16, i)}, {"temperature", 0}, {"max_tokens", 24}, {"ignore_eos", true}});
+    const auto body = request({{"prompt", filler_text(16, i)}, {"temperature", 0}, {"max_tokens", 24}, {"ignore_eos", true}});
     if (!runtime.generate(realms[i % realms.size()], {body}, *running.back())) return 0;
   }
   while (!running.empty()) end_oldest();
@@ -69,7 +69,7 @@ boost::json::object prefix_reuse(const Setup& setup) {
   uint32_t prompt_tokens = 0, cached_tokens = 0;
   for (uint32_t i = 0; i < (setup.quick ? 2 : 5); ++i) {
     const auto realm = make_realm(*runtime, "chat-" + std::to_string(i), true);
-    boost::json::array messages{{{"role", "user"}, {"content", words(1'900, i)}}};
+    boost::json::array messages{{{"role", "user"}, {"content", filler_text(1'900, i)}}};
     const auto turn = [&] {
       Collector answer;
       const auto body = request({{"messages", messages}, {"temperature", 0}, {"max_tokens", 16}, {"ignore_eos", true}});

@@ -16,7 +16,7 @@ boost::json::object memory_per_realm(const Setup& setup) {
     // Warm: the compute buffers of a step exist from here on.
     const auto realm = make_realm(*runtime, "warm");
     Collector collector;
-    if (runtime->generate(realm, {request({{"prompt", words(48, 99)}, {"max_tokens", 4}, {"ignore_eos", true}})}, collector))
+    if (runtime->generate(realm, {request({{"prompt", filler_text(48, 99)}, {"max_tokens", 4}, {"ignore_eos", true}})}, collector))
       collector.wait();
     runtime->close_realm(realm);
   }
@@ -29,7 +29,7 @@ boost::json::object memory_per_realm(const Setup& setup) {
   std::vector<std::unique_ptr<Collector>> answers;
   for (uint32_t i = 0; i < answering; ++i) {
     answers.push_back(std::make_unique<Collector>());
-    const auto body = request({{"prompt", words(48, i)}, {"max_tokens", 64}, {"ignore_eos", true}});
+    const auto body = request({{"prompt", filler_text(48, i)}, {"max_tokens", 64}, {"ignore_eos", true}});
     if (!runtime->generate(realms[i], {body}, *answers.back())) return {};
   }
   uint64_t most = 0;

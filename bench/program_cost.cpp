@@ -21,7 +21,7 @@ double through_programs(runtime::Runtime& runtime, const std::vector<runtime::Re
   const int64_t began_ns = monotonic_ns();
   for (size_t i = 0; i < realms.size(); ++i) {
     answers.push_back(std::make_unique<Collector>());
-    const auto body = request({{"prompt", words(prompt_words, static_cast<uint32_t>(i))}, {"max_tokens", new_tokens}});
+    const auto body = request({{"prompt", filler_text(prompt_words, static_cast<uint32_t>(i))}, {"max_tokens", new_tokens}});
     if (!runtime.generate(realms[i], {body}, *answers.back())) return 0;
   }
   uint64_t tokens = 0;
@@ -38,7 +38,7 @@ double through_engine(engine::Scheduler& scheduler, uint32_t streams) {
   const int64_t began_ns = monotonic_ns();
   for (uint32_t i = 0; i < streams; ++i) {
     owners.emplace_back([&scheduler, i] {
-      const auto prompt = scheduler.model()->tokenize(words(prompt_words, i), {.add_special = true}).value();
+      const auto prompt = scheduler.model()->tokenize(filler_text(prompt_words, i), {.add_special = true}).value();
       const auto tokens_max = static_cast<uint32_t>(prompt.size()) + new_tokens;
       engine::BlockingSequence sequence(scheduler, {.flow = i + 1, .tokens_max = tokens_max});
       sequence->append(prompt);

@@ -100,12 +100,12 @@ boost::json::object guest_cpu(const Setup& setup) {
     return figures;
   };
   boost::json::object figures;
-  figures["prompt_without_template"] = measure({{"prompt", words(20, 0)}, {"max_tokens", 1}});
+  figures["prompt_without_template"] = measure({{"prompt", filler_text(20, 0)}, {"max_tokens", 1}});
   for (const uint32_t turns : {1u, 9u}) {
     boost::json::array messages;
     const auto add = [&](const char* role, const std::string& content) { messages.push_back({{"role", role}, {"content", content}}); };
     add("system", "You are a helpful assistant.");
-    for (uint32_t turn = 0; turn < turns; ++turn) add(turn % 2 == 0 ? "user" : "assistant", words(20, turn));
+    for (uint32_t turn = 0; turn < turns; ++turn) add(turn % 2 == 0 ? "user" : "assistant", filler_text(20, turn));
     figures["chat_of_" + std::to_string(turns + 1) + "_messages"] = measure({{"messages", messages}, {"max_tokens", 1}});
   }
   return figures;

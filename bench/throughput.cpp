@@ -23,7 +23,8 @@ double through_guests(Guests& guests, uint32_t sequences) {
   const int64_t began_ns = monotonic_ns();
   for (uint32_t i = 0; i < sequences; ++i) {
     answers.push_back(std::make_unique<Collector>());
-    const auto body = request({{"prompt", words(prompt_words, i)}, {"temperature", 0}, {"max_tokens", new_tokens}, {"ignore_eos", true}});
+    const auto body =
+        request({{"prompt", filler_text(prompt_words, i)}, {"temperature", 0}, {"max_tokens", new_tokens}, {"ignore_eos", true}});
     if (!guests.runtime->generate(guests.realms[i], {body}, *answers.back())) return 0;
   }
   uint64_t tokens = 0;
@@ -48,7 +49,7 @@ boost::json::object compare(const Setup& setup, const std::shared_ptr<engine::Mo
   std::vector<std::vector<int32_t>> prompts;
   for (uint32_t i = 0; i < sequences; ++i) {
     guests.realms.push_back(make_realm(*guests.runtime, "realm-" + std::to_string(i)));
-    prompts.push_back(model->tokenize(words(prompt_words, i), {.add_special = true, .parse_special = true}).value());
+    prompts.push_back(model->tokenize(filler_text(prompt_words, i), {.add_special = true, .parse_special = true}).value());
   }
   engine::BareLoop bare(*model, pool, sequences, context_tokens, engine::SchedulerOptions{}.prefill_tokens_max);
   through_guests(guests, sequences);

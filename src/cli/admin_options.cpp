@@ -8,6 +8,8 @@
 namespace realm::cli {
 namespace {
 
+constexpr uint32_t load_words_max = 100'000;
+
 void add_common(CLI::App& command, AdminSettings& settings) {
   command.add_option("--data", settings.data, "the server's data folder (default: $REALM_DATA, else the user's)");
   command.add_flag("--json", settings.json, "JSON on stdout");
@@ -168,6 +170,57 @@ CLI::App* add_top(CLI::App& app, TopSettings& settings) {
   top->add_flag("--once", settings.once, "one picture; so it is too when the output is no terminal");
   top->add_flag("--json", settings.json, "counts as JSON, at once");
   return top;
+}
+
+namespace {
+
+// "48", or "16:512" for what differs from chat to chat.
+CLI::Option* add_range(CLI::App& app, const char* name, http::LoadRange& range, const char* help) {
+  return app.add_option_function<std::string>(
+      name,
+      [&range, name](const std::string& text) {
+        const size_t colon = text.find(':');
+        const std::string least = text.substr(0, colon), most = colon == std::string::npos ? least : text.substr(colon + 1);
+        if (!CLI::detail::lexical_cast(least, range.least) || !CLI::detail::lexical_cast(most, range.most) || range.least < 1 ||
+            range.most < range.least || range.most > load_words_max) {
+          throw CLI::ValidationError(name,
+                                     "must be a number or two with a colon, 1 to " + std::to_string(load_words_max) + ", not " + text);
+        }
+      },
+      help);
+}
+
+}  // namespace
+
+CLI::App* add_bench(CLI::App& app, BenchSettings& settings) {
+  CLI::App* bench = app.add_subcommand("bench", "load a server with OpenAI's API, and see how it answers: Realm's or any other");
+  http::LoadOptions& load = settings.load;
+  bench->add_option("--endpoint", load.url, "the server's address (default: $REALM_ENDPOINT, else http://127.0.0.1:8080)");
+  bench->add_option("--keys", settings.keys_file, "file with an API key on each line, one a customer (default: $REALM_API_KEY)");
+  bench->add_option("-m,--model", load.model, "the model's name (default: whichever the server takes)");
+  bench->add_option("--streams", load.streams, "chats at the same time (default 1)")->check(CLI::Range(1u, http::load_streams_max));
+  bench->add_option("--chats", load.chats, "in all (default 16)")->check(CLI::Range(1u, http::load_chats_max));
+  bench
+      ->add_option("--rate", load.chats_per_second,
+                   "chats a second that arrive at random, while streams are free; 0: each follows the last")
+      ->check(CLI::Range(0.0, 10'000.0));
+  bench->add_option("--pause-s", load.pause_s, "how long a stream waits before a request, on average (default 0)")
+      ->check(CLI::Range(0.0, 86'400.0));
+  bench->add_option("--turns", load.turns, "requests of a chat, each with what was said before (default 1)")->check(CLI::Range(1, 1'000));
+  bench->add_option("--system-words", load.system_words, "of a system prompt, a customer's own (default 0)")
+      ->check(CLI::Range(0u, load_words_max));
+  add_range(*bench, "--prompt-words", load.prompt_words, "of a question; \"16:512\" draws for each (default 48)");
+  add_range(*bench, "-n,--max-tokens", load.answer_tokens, "of an answer, likewise (default 64)");
+  bench->add_flag("--stop-at-end", load.stop_at_end, "answers may be shorter");
+  bench->add_option("--fields", load.more_fields, "JSON object with further fields of each request");
+  bench->add_option("--good-first-token-ms", settings.objective.first_token_ms, "of a good request, at most (default 1000)")
+      ->check(CLI::Range(0.0, 1e9));
+  bench->add_option("--good-token-ms", settings.objective.token_ms, "between its tokens, on average, at most (default 100)")
+      ->check(CLI::Range(0.0, 1e9));
+  bench->add_option("--timeout-s", load.timeout_s, "of a request (default 600)")->check(CLI::Range(1, 86'400));
+  bench->add_option("--seed", load.seed, "the same seed, the same chats (default 1)");
+  bench->add_flag("--json", settings.json, "one JSON object on stdout");
+  return bench;
 }
 
 void add_server_options(CLI::App& server, ServerSettings& settings) {

@@ -20,6 +20,8 @@ CLI::App* add_pull(CLI::App& app, PullSettings& settings);
 
 CLI::App* add_top(CLI::App& app, TopSettings& settings);
 
+CLI::App* add_bench(CLI::App& app, BenchSettings& settings);
+
 // What `realm server` takes besides a model.
 void add_server_options(CLI::App& server, ServerSettings& settings);
 

@@ -190,6 +190,8 @@ int parse_and_run(int argc, char** argv) {
   const CLI::App* pull = add_pull(app, pull_settings);
   TopSettings top_settings;
   const CLI::App* top = add_top(app, top_settings);
+  BenchSettings bench_settings;
+  const CLI::App* bench = add_bench(app, bench_settings);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& wanted) {
@@ -208,6 +210,7 @@ int parse_and_run(int argc, char** argv) {
   Interrupts interrupts;
   if (pull->parsed()) return run_pull(pull_settings, interrupts);
   if (top->parsed()) return run_top(top_settings, interrupts);
+  if (bench->parsed()) return run_bench(bench_settings, interrupts);
   if (server->parsed()) return run_server(options, server_settings, interrupts);
   if (run_command->parsed()) return run(options, interrupts);
   return attacks ? run_attacks(options, interrupts) : run_doctor(options, interrupts);

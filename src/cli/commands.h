@@ -13,6 +13,7 @@ int run_chat(RunOptions options, Interrupts& interrupts);                       
 int run_server(const RunOptions& options, const ServerSettings& settings, Interrupts& interrupts);  // serve.cpp
 int run_pull(const PullSettings& settings, Interrupts& interrupts);                                 // pull.cpp
 int run_top(const TopSettings& settings, Interrupts& interrupts);                                   // top.cpp
+int run_bench(const BenchSettings& settings, Interrupts& interrupts);                               // bench.cpp
 int run_doctor(const RunOptions& options, Interrupts& interrupts);                                  // doctor.cpp
 int run_attacks(const RunOptions& options, Interrupts& interrupts);                                 // attacks.cpp: doctor --attacks
 

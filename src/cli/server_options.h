@@ -5,7 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "cli/load_report.h"
 #include "http/limits.h"
+#include "http/load_client.h"
 
 namespace realm::cli {
 
@@ -46,6 +48,14 @@ struct TopSettings {
   std::string data;  // empty: data_folder()
   double interval_s = 1;
   bool once = false;
+  bool json = false;
+};
+
+// What `realm bench` was asked for.
+struct BenchSettings {
+  http::LoadOptions load;
+  std::string keys_file;
+  ServiceObjective objective;
   bool json = false;
 };
 
