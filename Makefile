@@ -32,7 +32,13 @@ export REALM_PROGRAM=$(CURDIR)/build/$(1)/realm.wasm
 ctest --preset $(1)
 endef
 
-.PHONY: run build test isolation fuzz soak bench format asan tsan clean help bootstrap venv
+define bench_data
+REALM_MODEL=$$($(fetch_model))
+LLAMA_SERVER=$${LLAMA_SERVER:-$$(python3 tools/build_peers.py)}
+export REALM_MODEL LLAMA_SERVER REALM_BINARY=$(release)/realm-runtime REALM_PROGRAM=$(release)/realm.wasm
+endef
+
+.PHONY: run build test isolation fuzz soak bench bench-short format asan tsan clean help bootstrap venv
 
 run: build ## build everything, fetch a small model and ask it something (PROMPT="...")
 	@model=$$($(fetch_model))
@@ -70,11 +76,14 @@ soak: build venv ## honest and hostile load together, SOAK_SECONDS=3600: memory 
 	export REALM_BINARY=$(release)/realm-runtime
 	$(cache)/venv/bin/python tests/isolation/soak.py
 
-bench: build ## run the benchmarks
-	@REALM_MODEL=$$($(fetch_model))
-	LLAMA_SERVER=$${LLAMA_SERVER:-$$(python3 tools/build_peers.py)}
-	export REALM_MODEL LLAMA_SERVER REALM_BINARY=$(release)/realm-runtime REALM_PROGRAM=$(release)/realm.wasm
-	python3 bench/run.py
+bench: build venv ## run the benchmarks
+	@$(bench_data)
+	$(cache)/venv/bin/pip install --quiet --no-compile --disable-pip-version-check -r bench/requirements.txt
+	$(cache)/venv/bin/python bench/run.py
+
+bench-short: build ## a few workloads, ours beside llama-server, in some minutes
+	@$(bench_data)
+	python3 bench/run.py --short
 
 format: ## format the C++ sources in place (needs clang-format-14)
 	@git ls-files '*.h' '*.hpp' '*.cpp' | xargs clang-format-14 -i

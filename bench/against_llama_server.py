@@ -8,49 +8,18 @@ everywhere. Prints one JSON object.
 import argparse
 import json
 import os
-import socket
 import statistics
-import subprocess
 import sys
 import time
-import urllib.request
 
+from peers import CONTEXT, LlamaServer, cpu_seconds, memory_kib
 from server_load import Server, at_once, percentile, stream
 
 STREAMS = 16
 TOKENS = 64
 PROMPT_WORDS = 48
-CONTEXT = 512
 TOPICS = "harbours bridges clocks bees maps rivers trains glass salt wind stars ink bread wool snow mills".split()
 FILLER = "that a traveller tells late at night to a friend who listens without a word while rain falls on the roof".split()
-
-
-class LlamaServer:
-    def __init__(self, slots, threads, *args):
-        with socket.socket() as sock:
-            sock.bind(("127.0.0.1", 0))
-            self.port = sock.getsockname()[1]
-        command = [os.environ["LLAMA_SERVER"], "-m", os.environ["REALM_MODEL"], "-np", slots, "-c", slots * CONTEXT, "-t", threads,
-                   "--port", self.port, *args]
-        self.process = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 120
-        while not self.answers():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit(f"llama-server did not start: {command}")
-            time.sleep(0.1)
-        props = json.load(urllib.request.urlopen(f"http://127.0.0.1:{self.port}/props", timeout=5))
-        if props["total_slots"] != slots or props["default_generation_settings"]["n_ctx"] < CONTEXT:
-            raise SystemExit(f"llama-server has {props['total_slots']} slots of {props['default_generation_settings']['n_ctx']} tokens")
-
-    def answers(self):
-        try:
-            return urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=5).status == 200
-        except OSError:
-            return False
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(60)
 
 
 class Contender:
@@ -65,18 +34,6 @@ class Contender:
     def memory_mib(self):
         each = [memory_kib(server.process.pid) for server in self.servers]
         return {"resident_mib": sum(rss for rss, _ in each) / 1024, "private_mib": sum(private for _, private in each) / 1024}
-
-
-def cpu_seconds(pid):
-    with open(f"/proc/{pid}/stat") as file:
-        fields = file.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def memory_kib(pid):
-    with open(f"/proc/{pid}/smaps_rollup") as file:
-        lines = {line.split(":")[0]: int(line.split()[1]) for line in file if line.rstrip().endswith("kB")}
-    return lines["Rss"], lines["Private_Clean"] + lines["Private_Dirty"]
 
 
 def prompt(stream_number, round_number):

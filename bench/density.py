@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from against_llama_server import LlamaServer, memory_kib
+from peers import LlamaServer, memory_kib
 from server_load import Server, at_once, stream
 
 STREAMS = 16

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Runs the benchmarks and writes the figures of each into docs/benchmarks.md as soon as it has them.
 
-Usage: bench/run.py [NAME ...], by default all of them. `make bench` builds first and sets the environment.
+Usage: bench/run.py [NAME ...], by default all of them; bench/run.py --short prints the workloads, fewer and smaller ones, in some minutes.
+`make bench` and `make bench-short` build first and set the environment.
 """
 
 import json
@@ -69,10 +70,10 @@ def processes(binary):
     return {"name": "processes", "figures": {"prompt": PROMPT, "new_tokens": 64, "context_tokens": 1024, "rows": rows}}
 
 
-def of_server(binary, script):
+def of_server(binary, script, *args):
     """A script of this folder that measures `realm server`, with the help of server_load.py."""
     os.environ["REALM_BINARY"] = str(binary)
-    return {"name": Path(script).stem, "figures": run(sys.executable, ROOT / "bench" / script)[0]}
+    return {"name": Path(script).stem, "figures": run(sys.executable, ROOT / "bench" / script, *args)[0]}
 
 
 def shown(value):
@@ -108,7 +109,8 @@ def section(name, figures):
 IN_PROCESS = ("greedy_equality", "guest_against_bare_loop", "busy_share", "start_latency", "guest_cpu", "host_call_cost",
               "memory_per_realm", "many_realms", "prefix_reuse", "no_mixing", "own_kernels")
 OF_SERVER = ("server_latency.py", "flood.py", "flood_of_answers.py", "weights.py", "structured_output.py", "prefix_timing.py",
-             "slow_connections.py", "against_llama_server.py", "density.py", "best_of_n.py")
+             "slow_connections.py", "against_llama_server.py", "density.py", "best_of_n.py", "workloads.py")
+ARGUMENTS = {"workloads.py": ("--plots", PAGE.parent)}
 SLOW = ("program_cost", "llama_from_matmul", "multiplication_peak", "kernel_numerics", "kernels_by_type")
 ALL = (*IN_PROCESS, "processes", *(Path(script).stem for script in OF_SERVER), *SLOW)
 
@@ -117,7 +119,8 @@ def measured(binary, name):
     if name == "processes":
         return processes(binary)["figures"]
     if f"{name}.py" in OF_SERVER:
-        return of_server(binary, f"{name}.py")["figures"]
+        script = f"{name}.py"
+        return of_server(binary, script, *ARGUMENTS.get(script, ()))["figures"]
     return run(BUILD / "realm-bench", name)[0]["figures"]
 
 
@@ -143,6 +146,9 @@ def main():
     binary = Path(os.environ.get("REALM_BINARY", BUILD / "realm-runtime"))
     os.environ.setdefault("REALM_PROGRAM", str(BUILD / "realm.wasm"))
     where = f"{machine()}, {Path(os.environ['REALM_MODEL']).name}"
+    if sys.argv[1:] == ["--short"]:
+        print("\n".join(section("workloads", of_server(binary, "workloads.py", "--short")["figures"])))
+        return
     failed = []
     for name in sys.argv[1:] or ALL:
         try:
