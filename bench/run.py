@@ -111,6 +111,7 @@ IN_PROCESS = ("greedy_equality", "guest_against_bare_loop", "busy_share", "start
 OF_SERVER = ("server_latency.py", "flood.py", "flood_of_answers.py", "weights.py", "structured_output.py", "prefix_timing.py",
              "slow_connections.py", "against_llama_server.py", "density.py", "best_of_n.py", "workloads.py")
 ARGUMENTS = {"workloads.py": ("--plots", PAGE.parent)}
+PLOTS = {"workloads": "workloads.svg"}  # beside the page
 SLOW = ("program_cost", "llama_from_matmul", "multiplication_peak", "kernel_numerics", "kernels_by_type")
 ALL = (*IN_PROCESS, "processes", *(Path(script).stem for script in OF_SERVER), *SLOW)
 
@@ -159,6 +160,8 @@ def main():
             continue
         lines = section(name, figures)
         lines[1:1] = [*wrapped(f"{date.today().isoformat()}, commit {commit()}, {where}"), ""]
+        if name in PLOTS:
+            lines += [f"![{name}]({PLOTS[name]})", ""]
         PAGE.write_text(with_section(PAGE.read_text(), name, lines))
         print(f"bench: {name} is in {PAGE.relative_to(ROOT)}", file=sys.stderr)
     if failed:
