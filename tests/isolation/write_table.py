@@ -44,7 +44,8 @@ def main():
     _, found_end, after = rest.partition(END)
     if not (found_begin and found_end):
         raise SystemExit(f"isolation: {PAGE} has lost its markers {BEGIN} and {END}")
-    head = f"{len(rows) - 1} of {CASES} cases, {date.today().isoformat()}, {processor()}, model {Path(os.environ['REALM_MODEL']).name}."
+    head = f"{len(rows) - 1} of {CASES} cases, {date.today().isoformat()}, {processor()}, model {Path(os.environ['REALM_MODEL']).name}. "
+    head += "Case 0 has no guest: what its ratio is above 1 comes from the measurement and the machine."
     PAGE.write_text(before + "\n".join([BEGIN, "", head, "", *table(rows), "", END]) + after)
     print(f"isolation: wrote {PAGE}", file=sys.stderr)
 
