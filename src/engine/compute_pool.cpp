@@ -30,7 +30,7 @@ constexpr uint32_t poll_level = 1;
 
 // What work of low priority gets of a processor that computes all the time. It comes in short pauses of all threads at once, so that
 // every step takes a little longer: were it left to the kernel, some steps would take a time slice longer.
-constexpr double background_share = 0.12;
+constexpr double background_share = 0.17;
 constexpr int64_t pause_ns_min = 500'000;  // to fall asleep and to be woken takes some 0.1 ms of it
 
 }  // namespace
