@@ -8,8 +8,6 @@
 namespace realm::cli {
 namespace {
 
-constexpr uint32_t load_words_max = 100'000;
-
 void add_common(CLI::App& command, AdminSettings& settings) {
   command.add_option("--data", settings.data, "the server's data folder (default: $REALM_DATA, else the user's)");
   command.add_flag("--json", settings.json, "JSON on stdout");
@@ -182,9 +180,9 @@ CLI::Option* add_range(CLI::App& app, const char* name, http::LoadRange& range, 
         const size_t colon = text.find(':');
         const std::string least = text.substr(0, colon), most = colon == std::string::npos ? least : text.substr(colon + 1);
         if (!CLI::detail::lexical_cast(least, range.least) || !CLI::detail::lexical_cast(most, range.most) || range.least < 1 ||
-            range.most < range.least || range.most > load_words_max) {
-          throw CLI::ValidationError(name,
-                                     "must be a number or two with a colon, 1 to " + std::to_string(load_words_max) + ", not " + text);
+            range.most < range.least || range.most > http::load_words_max) {
+          throw CLI::ValidationError(
+              name, "must be a number or two with a colon, 1 to " + std::to_string(http::load_words_max) + ", not " + text);
         }
       },
       help);
@@ -208,7 +206,7 @@ CLI::App* add_bench(CLI::App& app, BenchSettings& settings) {
       ->check(CLI::Range(0.0, 86'400.0));
   bench->add_option("--turns", load.turns, "requests of a chat, each with what was said before (default 1)")->check(CLI::Range(1, 1'000));
   bench->add_option("--system-words", load.system_words, "of a system prompt, a customer's own (default 0)")
-      ->check(CLI::Range(0u, load_words_max));
+      ->check(CLI::Range(0u, http::load_words_max));
   add_range(*bench, "--prompt-words", load.prompt_words, "of a question; \"16:512\" draws for each (default 48)");
   add_range(*bench, "-n,--max-tokens", load.answer_tokens, "of an answer, likewise (default 64)");
   bench->add_flag("--stop-at-end", load.stop_at_end, "answers may be shorter");

@@ -3,12 +3,12 @@
 #include <atomic>
 #include <boost/json.hpp>
 #include <cstdio>
-#include <cstdlib>
 #include <fstream>
 
 #include "cli/admin_call.h"
 #include "cli/commands.h"
 #include "cli/load_report.h"
+#include "cli/paths.h"
 
 namespace realm::cli {
 namespace {
@@ -29,20 +29,14 @@ Result<std::vector<std::string>> read_keys(const std::string& name) {
 
 Result<http::LoadOptions> load_options(const BenchSettings& settings) {
   http::LoadOptions load = settings.load;
-  const auto from_environment = [](std::string& value, const char* name) {
-    const char* set = std::getenv(name);
-    if (value.empty() && set != nullptr) value = set;
-  };
-  from_environment(load.url, "REALM_ENDPOINT");
+  if (load.url.empty()) load.url = environment("REALM_ENDPOINT");
   if (load.url.empty()) load.url = "http://127.0.0.1:8080";
   if (!settings.keys_file.empty()) {
     auto keys = read_keys(settings.keys_file);
     if (!keys) return fail(std::move(keys));
     load.keys = std::move(*keys);
   }
-  std::string key;
-  from_environment(key, "REALM_API_KEY");
-  if (load.keys.empty() && !key.empty()) load.keys.push_back(key);
+  if (std::string key = environment("REALM_API_KEY"); load.keys.empty() && !key.empty()) load.keys.push_back(std::move(key));
   return load;
 }
 

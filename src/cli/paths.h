@@ -8,6 +8,9 @@
 
 namespace realm::cli {
 
+// A variable of the environment; empty when it is not set.
+std::string environment(const char* name);
+
 // ${XDG_CACHE_HOME:-~/.cache}/realm
 std::filesystem::path cache_folder();
 

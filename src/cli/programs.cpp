@@ -1,7 +1,6 @@
 // `realm programs`: what realms run in place of realm.wasm, or beside it.
 #include <boost/json.hpp>
 #include <cstdio>
-#include <cstdlib>
 #include <fstream>
 
 #include "cli/admin.h"
@@ -39,11 +38,6 @@ Result<std::string> read_input(const std::string& name) {
   size_t count = 0;
   while ((count = std::fread(buffer, 1, sizeof buffer, stdin)) > 0 && bytes.size() <= file_bytes_max) bytes.append(buffer, count);
   return bytes;
-}
-
-std::string environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
 }
 
 // One line of JSON, as a header takes it.

@@ -5,10 +5,10 @@
 #include <boost/json.hpp>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 
 #include "cli/admin_call.h"
 #include "cli/commands.h"
+#include "cli/paths.h"
 
 namespace realm::cli {
 namespace {
@@ -19,11 +19,6 @@ using boost::beast::http::verb;
 constexpr int bar_width = 30;
 constexpr double mib = 1 << 20;
 constexpr std::chrono::milliseconds redraw{100};
-
-std::string environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
 
 // One line on a terminal that is drawn over and over; nothing elsewhere.
 class Bar {

@@ -114,10 +114,7 @@ Scheduler::Impl::Impl(std::shared_ptr<Model> a_model, std::shared_ptr<ComputePoo
   stats.kv_tokens_capacity = kv_tokens_capacity;
   published = stats;
   kv->set_interrupt([this] { return must_interrupt(); });
-  thread = std::thread([this] {
-    name_this_thread("steps");
-    run();
-  });
+  thread = start_thread("steps", [this] { run(); });
 }
 
 Scheduler::Impl::~Impl() {

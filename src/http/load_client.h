@@ -13,6 +13,7 @@ namespace realm::http {
 
 constexpr uint32_t load_streams_max = 4'096;
 constexpr uint32_t load_chats_max = 100'000;
+constexpr uint32_t load_words_max = 100'000;  // of a prompt; as many tokens of an answer
 
 // Both ends included; each chat draws its own.
 struct LoadRange {

@@ -202,10 +202,7 @@ Result<std::unique_ptr<Server>> Server::start(const ServerOptions& options, Serv
   for (auto& acceptor : impl->acceptors) asio::co_spawn(impl->context, impl->accept_all(acceptor, tls, false), asio::detached);
   if (impl->local) asio::co_spawn(impl->context, impl->accept_all(*impl->local, nullptr, true), asio::detached);
   for (uint32_t i = 0; i < std::max(options.threads, 1u); ++i) {
-    impl->threads.emplace_back([&context = impl->context] {
-      name_this_thread("http");
-      context.run();
-    });
+    impl->threads.push_back(start_thread("http", [&context = impl->context] { context.run(); }));
   }
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }

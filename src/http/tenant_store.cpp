@@ -13,11 +13,7 @@ Error too_much_waits() { return {ErrorCode::unavailable, "the store has too much
 
 }  // namespace
 
-TenantStore::TenantStore(tenants::ValueStorage& storage)
-    : storage_(storage), thread_([this] {
-        name_this_thread("store");
-        run();
-      }) {}
+TenantStore::TenantStore(tenants::ValueStorage& storage) : storage_(storage), thread_(start_thread("store", [this] { run(); })) {}
 
 TenantStore::~TenantStore() {
   {

@@ -57,14 +57,8 @@ std::string key_of(const ModelRecord& record) { return record.name + "\n" + reco
 ModelStore::ModelStore(const Catalogue& catalogue, ModelLoader& loader, const StoreOptions& options)
     : catalogue_(catalogue), loader_(loader), options_(options), shared_(std::make_shared<Shared>()) {
   shared_->stats.budget_bytes = options.budget_bytes > 0 ? options.budget_bytes : default_budget_bytes();
-  thread_ = std::thread([this] {
-    name_this_thread("models");
-    run();
-  });
-  deadlines_ = std::thread([this] {
-    name_this_thread("model-deadlines");
-    run_deadlines();
-  });
+  thread_ = start_thread("models", [this] { run(); });
+  deadlines_ = start_thread("model-deadlines", [this] { run_deadlines(); });
 }
 
 ModelStore::~ModelStore() {

@@ -28,12 +28,7 @@ void PrefixPublisher::set(std::vector<std::string> texts) {
     if (texts.empty() && revision_ == 0) return;
     texts_ = std::move(texts);
     ++revision_;
-    if (!thread_.joinable()) {
-      thread_ = std::thread([this] {
-        name_this_thread("prefixes");
-        run();
-      });
-    }
+    if (!thread_.joinable()) thread_ = start_thread("prefixes", [this] { run(); });
   }
   changed_.notify_all();
   wake();

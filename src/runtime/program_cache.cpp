@@ -15,12 +15,7 @@ bool is_refusal(const Error& error) { return error.code == ErrorCode::corrupt ||
 }  // namespace
 
 ProgramCache::ProgramCache(sandbox::Sandbox& sandbox, const ProgramCacheOptions& options) : sandbox_(sandbox), options_(options) {
-  for (uint32_t i = 0; i < std::max(options.compiles_max, 1u); ++i) {
-    threads_.emplace_back([this] {
-      name_this_thread("compiles");
-      run();
-    });
-  }
+  for (uint32_t i = 0; i < std::max(options.compiles_max, 1u); ++i) threads_.push_back(start_thread("compiles", [this] { run(); }));
 }
 
 ProgramCache::~ProgramCache() {

@@ -27,20 +27,13 @@ Executor::~Executor() = default;
 
 void Executor::start_threads() {
   for (uint32_t i = 0; i < workers_count_; ++i) {
-    workers_.emplace_back([this] {
-      name_this_thread("guests");
-      work(foreground_);
-    });
-    workers_.emplace_back([this] {
-      name_this_thread("guests-low");
+    workers_.push_back(start_thread("guests", [this] { work(foreground_); }));
+    workers_.push_back(start_thread("guests-low", [this] {
       enter_background();
       work(background_);
-    });
+    }));
   }
-  ticker_ = std::thread([this] {
-    name_this_thread("guest-ticker");
-    tick();
-  });
+  ticker_ = start_thread("guest-ticker", [this] { tick(); });
 }
 
 void Executor::stop() {

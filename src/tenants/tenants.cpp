@@ -176,10 +176,7 @@ Result<std::unique_ptr<Tenants>> Tenants::open(const TenantsOptions& options) {
   impl->meter = std::make_unique<UsageMeter>(*impl->storage);
   impl->programs.emplace(*impl->storage, options.clock, impl->changing);
   if (auto loaded = impl->reload(); !loaded) return fail(std::move(loaded));
-  impl->background = std::thread([&impl = *impl] {
-    name_this_thread("tenants");
-    impl.run();
-  });
+  impl->background = start_thread("tenants", [&impl = *impl] { impl.run(); });
   return std::unique_ptr<Tenants>(new Tenants(std::move(impl)));
 }
 
