@@ -37,7 +37,8 @@ json::value distribution(std::vector<double> values) {
                       {"max", values.back()}};
 }
 
-uint64_t tokens_of(const LoadRecord& record) { return std::max<uint64_t>(record.completion_tokens, record.pieces_ns.size()); }
+// The server's count, where it gives one: a token can come in two pieces (the rest of an unfinished character) and two tokens in one.
+uint64_t tokens_of(const LoadRecord& record) { return record.completion_tokens != 0 ? record.completion_tokens : record.pieces_ns.size(); }
 
 bool is_good(const LoadRecord& record, const ServiceObjective& objective) {
   if (!record.failure.empty() || record.pieces_ns.empty()) return false;

@@ -94,6 +94,13 @@ def test_times_are_those_of_the_pieces(realm):
     assert path == "/v1/chat/completions" and body["model"] == "m" and body["top_k"] == 3 and body["stream"] is True
 
 
+def test_the_servers_count_of_tokens_goes_before_the_pieces(realm):
+    ending = 'data: {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 2}}\n\ndata: [DONE]\n\n'
+    with Scripted(["a", "b", "\ufffd"], ending) as other:
+        report = load(realm, other.url, "--chats", 2)
+    assert (report["prompt_tokens"], report["output_tokens"]) == (10, 4)
+
+
 def test_a_request_that_waits_for_a_stream_counts_from_when_it_was_due(realm):
     with Scripted(["a"] * 8) as other:
         report = load(realm, other.url, "--streams", 1, "--chats", 6, "--rate", 1_000)
