@@ -26,9 +26,10 @@ def world(realm, tiny_model, tmp_path_factory):
 def case(world, request):
     number = int(request.node.name.split("_")[1])
     key = world.server.key(f"case-{number}")
-    case = Case(world, number, key, world.status()["resident_bytes"])
+    case = Case(world, number, key, world.resident_bytes())
+    failed = request.session.testsfailed
     yield case
-    if not request.session.testsfailed:
+    if request.session.testsfailed == failed:
         case.check_restored()
         case.check_neighbours()
         case.record(request.node.originalname)

@@ -85,7 +85,7 @@ def test_25_an_answer_that_nobody_reads_is_bounded_and_then_dropped(case, text):
         connections = [open_request(case.world, case.key, "/v1/programs/hostile/run") for _ in range(16)]
         mine = lambda: [row for row in case.world.status()["realms"] if row["name"] == case.realm and row["requests_running"]]
         case.world.server.wait_for(mine)
-        peak = case.world.status()["resident_bytes"]
+        peak = case.world.resident_bytes()
         case.world.server.wait_for(lambda: not mine(), 15)
         for connection in connections:
             connection.close()
