@@ -19,28 +19,23 @@ struct BlockScale {
   int32_t begin[2];
 };
 
-void round_block(const float* from, int offset, bool two_scales, int8_t* values, BlockScale& to) {
-  constexpr int parts = weight_block / lanes;
-  Floats value[parts];
+REALM_INLINE void round_block(const float* from, int offset, bool two_scales, int8_t* values, BlockScale& to) {
+  Floats value[block_vectors];
   Floats largest_of = zeros();
-  for (int i = 0; i < parts; ++i) {
+  for (int i = 0; i < block_vectors; ++i) {
     value[i] = load(from + i * lanes);
     largest_of = larger(largest_of, larger(value[i], -value[i]));
   }
-  const float step = largest(largest_of) / 127;
-  const float factor = step > 0 ? 1 / step : 0;
+  const float most = largest(largest_of);
+  const float step = most / 127;
+  constexpr float nothing = 1e-30f;  // beside weights that are halves; its inverse is a number
+  const float factor = most > nothing ? 127 / most : 0;
   constexpr float rounding = 12582912.0f;  // leaves the nearest whole number in the low bits
-  Ints totals[2]{};
-  for (int i = 0; i < parts; ++i) {
-    const Ints whole = reinterpret_cast<Ints>(value[i] * factor + rounding) - 0x4b400000;
-    totals[i * 2 / parts] += whole;
-    typedef int8_t Narrow __attribute__((vector_size(lanes)));
-    const Narrow narrow = __builtin_convertvector(whole, Narrow);
-    std::memcpy(values + i * lanes, &narrow, sizeof(narrow));
-  }
-  const float first = sum(__builtin_convertvector(totals[0], Floats)), last = sum(__builtin_convertvector(totals[1], Floats));
-  const int begin = -offset * static_cast<int>(first), begin_last = -offset * static_cast<int>(last);
-  to = {step, step * first + step * last, {two_scales ? begin : begin + begin_last, begin_last}};
+  Ints whole[block_vectors];
+  for (int i = 0; i < block_vectors; ++i) whole[i] = reinterpret_cast<Ints>(value[i] * factor + rounding) - 0x4b400000;
+  const auto [first, last] = store_narrow(whole, values);
+  const int begin = -offset * first, begin_last = -offset * last;
+  to = {step, step * static_cast<float>(first + last), {two_scales ? begin : begin + begin_last, begin_last}};
 }
 
 template <typename Format>
@@ -157,8 +152,8 @@ class IntegerProduct {
     if constexpr (Format::offset != 0) {
 #pragma GCC unroll 8
       for (int c = 0; c < N; ++c) {
-        first[c].begin(scales[c]->begin[0] - Ints{});
-        if constexpr (Format::two_scales) last[c].begin(scales[c]->begin[1] - Ints{});
+        first[c].begin(scales[c]->begin[0]);
+        if constexpr (Format::two_scales) last[c].begin(scales[c]->begin[1]);
       }
     }
     add_values<0, N>(weights, values, first, last);
@@ -167,7 +162,14 @@ class IntegerProduct {
     add_values<3, N>(weights, values, first, last);
     const Meaning meaning = Format::meaning(header, weights);
 #pragma GCC unroll 8
-    for (int c = 0; c < N; ++c) add_found(first[c].total(), last[c].total(), meaning, *scales[c], sums[c]);
+    for (int c = 0; c < N; ++c) {
+      if constexpr (Format::offset == 0) {
+        add_found(first[c].total(), last[c].total(), meaning, *scales[c], sums[c]);
+      } else {
+        add_found(first[c].total(scales[c]->begin[0]), last[c].total(scales[c]->begin[1]), meaning, *scales[c], sums[c]);
+      }
+      keep(sums[c]);
+    }
   }
 
 #ifdef __AMX_INT8__
