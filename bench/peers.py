@@ -14,11 +14,11 @@ CONTEXT = 512  # tokens of a slot, unless a benchmark says otherwise
 
 
 class LlamaServer:
-    def __init__(self, slots, threads, *args, context=CONTEXT):
+    def __init__(self, slots, threads, *args, context=CONTEXT, model=None):
         with socket.socket() as sock:
             sock.bind(("127.0.0.1", 0))
             self.port = sock.getsockname()[1]
-        command = [os.environ["LLAMA_SERVER"], "-m", os.environ["REALM_MODEL"], "-np", slots, "-c", slots * context, "-t", threads,
+        command = [os.environ["LLAMA_SERVER"], "-m", model or os.environ["REALM_MODEL"], "-np", slots, "-c", slots * context, "-t", threads,
                    "--port", self.port, *args]
         self.process = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 120

@@ -31,6 +31,7 @@ class Workload:
     slots: int  # of llama-server, and streams
     context: int
     load: tuple  # options of `realm bench`
+    second_model: str = ""  # of tools/fetch_model.py: as many customers again use it at the same time, with the same load
 
 
 def steady(customers, chats_each):
@@ -53,37 +54,68 @@ def workloads(short):
     ]
 
 
+@dataclass
+class Part:
+    """Customers of one model."""
+    server: object
+    keys: list
+    model: str  # file
+
+
+def model_files(workload):
+    files = [os.environ["REALM_MODEL"]]
+    if workload.second_model:
+        tool = Path(__file__).resolve().parent.parent / "tools" / "fetch_model.py"
+        done = subprocess.run([sys.executable, tool, workload.second_model], check=True, capture_output=True, text=True)
+        files.append(done.stdout.strip())
+    return files
+
+
 class OfRealm:
     name = "realm"
 
-    def __init__(self, workload):
-        self.server = Server("--threads", str(THREADS), "--ctx", str(workload.context), "--max-realms", str(workload.customers))
+    def __init__(self, workload, files):
+        customers = workload.customers * len(files)
+        more = [part for file in files[1:] for part in ("--model", file)]
+        self.servers = [Server("--threads", str(THREADS), "--ctx", str(workload.context), "--max-realms", str(customers), *more)]
         with ThreadPoolExecutor(8) as threads:
-            self.keys = list(threads.map(lambda i: self.server.key(f"customer-{i}"), range(workload.customers)))
+            keys = list(threads.map(lambda i: self.servers[0].key(f"customer-{i}"), range(customers)))
+        self.parts = [Part(self.servers[0], keys[i::len(files)], file) for i, file in enumerate(files)]
 
 
 class OfLlama:
     name = "llama-server"
 
-    def __init__(self, workload):
-        self.server = LlamaServer(workload.slots, THREADS, "--no-kv-unified", context=workload.context)
-        self.keys = [f"none-{i}" for i in range(workload.customers)]
+    def __init__(self, workload, files):
+        self.servers = []
+        for file in files:
+            self.servers.append(LlamaServer(workload.slots, THREADS, "--no-kv-unified", context=workload.context, model=file))
+        self.parts = [Part(server, [f"none-{i}" for i in range(workload.customers)], file) for server, file in zip(self.servers, files)]
 
 
-def load(server, keys, workload, number):
-    """What `realm bench` says, and what the server's process took."""
+def load(part, workload, number):
+    """What `realm bench` says."""
     with tempfile.NamedTemporaryFile("w") as file:
-        file.write("\n".join(keys))
+        file.write("\n".join(part.keys))
         file.flush()
-        cpu = cpu_seconds(server.process.pid)
-        command = [os.environ["REALM_BINARY"], "bench", "--endpoint", f"http://127.0.0.1:{server.port}", "--keys", file.name, "--json",
-                   "--seed", number + 1, *GOOD, *workload.load]
+        command = [os.environ["REALM_BINARY"], "bench", "--endpoint", f"http://127.0.0.1:{part.server.port}", "--keys", file.name, "--json",
+                   "--model", Path(part.model).stem, "--seed", number + 1, *GOOD, *workload.load]
         done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, text=True)
     if not done.stdout:
         raise SystemExit(f"workloads: {workload.name}: realm bench ended with {done.returncode}")
-    report = json.loads(done.stdout)
-    report["cpu_s"] = (cpu_seconds(server.process.pid) - cpu) * 1_000 / max(1, report["output_tokens"])
-    return report
+    return json.loads(done.stdout)
+
+
+def load_all(contender, workload, number):
+    """A report for each model, loaded at the same time, with the CPU time that all took for a thousand tokens."""
+    def taken():
+        return sum(cpu_seconds(server.process.pid) for server in contender.servers)
+
+    before = taken()
+    with ThreadPoolExecutor(len(contender.parts)) as threads:
+        reports = list(threads.map(lambda part: load(part, workload, number), contender.parts))
+    cpu_s = (taken() - before) * 1_000 / max(1, sum(report["output_tokens"] for report in reports))
+    return [report | {"cpu_s": cpu_s} for report in reports]
 
 
 def check_same_work(name, of_realm, of_llama):
@@ -104,31 +136,39 @@ def summary(contender, reports):
         return statistics.median(values) if values else None
 
     speeds = [report["output_tokens_per_second"] for report in reports]
-    resident, private = memory_kib(contender.server.process.pid)
+    memory = [memory_kib(server.process.pid) for server in contender.servers]
     row = {"server": contender.name, "tokens_per_second": statistics.median(speeds), "slowest": min(speeds), "fastest": max(speeds)}
     for title, key in (("ttft_ms", "first_token_ms"), ("itl_ms", "between_tokens_ms"), ("request_ms", "request_ms")):
         for share in ("p50", "p95", "p99"):
             row[f"{title}_{share}"] = middle(key, share)
     return row | {"good_a_second": middle("good_requests_per_second"), "jain": middle("jain"), "cpu_s_a_1000_tokens": middle("cpu_s"),
-                  "resident_mib": resident / 1024, "private_mib": private / 1024, "failed": sum(r["requests_failed"] for r in reports)}
+                  "resident_mib": sum(resident for resident, _ in memory) / 1024,
+                  "private_mib": sum(private for _, private in memory) / 1024, "failed": sum(r["requests_failed"] for r in reports)}
 
 
 def compare(workload, rounds):
-    contenders = []
+    contenders, files = [], model_files(workload)
     try:
         for kind in (OfRealm, OfLlama):
-            contenders.append(kind(workload))
-        reports = {contender.name: [] for contender in contenders}
+            contenders.append(kind(workload, files))
+        rounds_of = {contender.name: [] for contender in contenders}  # in each a report for each model
         for number in range(rounds):
             for contender in contenders:
-                reports[contender.name].append(load(contender.server, contender.keys, workload, number))
-                print(f"bench: {workload.name}: {contender.name}: {reports[contender.name][-1]['output_tokens_per_second']:.0f} tokens/s",
-                      file=sys.stderr)
-        check_same_work(workload.name, *reports.values())
-        return [{"workload": workload.name, **summary(contender, reports[contender.name])} for contender in contenders]
+                reports = load_all(contender, workload, number)
+                rounds_of[contender.name].append(reports)
+                rates = ", ".join(f"{report['output_tokens_per_second']:.0f}" for report in reports)
+                print(f"bench: {workload.name}: {contender.name}: {rates} tokens/s", file=sys.stderr)
+        rows = []
+        for i, file in enumerate(files):
+            name = workload.name if len(files) == 1 else f"{workload.name}, {Path(file).stem.split('.')[0]}"
+            of = {each: [reports[i] for reports in done] for each, done in rounds_of.items()}
+            check_same_work(name, *of.values())
+            rows += [{"workload": name, **summary(contender, of[contender.name])} for contender in contenders]
+        return rows
     finally:
         for contender in contenders:
-            contender.server.stop()
+            for server in contender.servers:
+                server.stop()
 
 
 def draw(rows, folder):
@@ -148,7 +188,7 @@ def draw(rows, folder):
         for place, server in enumerate(servers):
             values = [next((row[key] or 0 for row in rows if row["workload"] == name and row["server"] == server), 0) for name in names]
             axis.bar([i + 0.4 * place for i in range(len(names))], values, 0.4, label=server)
-        axis.set_xticks([i + 0.2 for i in range(len(names))], names, fontsize=8)
+        axis.set_xticks([i + 0.2 for i in range(len(names))], names, fontsize=8, rotation=20, ha="right")
         axis.set_title(title, fontsize=9)
         axis.grid(axis="y", alpha=0.3)
     axes[0].legend(fontsize=8)

@@ -105,7 +105,7 @@ TEST(FlowTable, ANewcomerCountsAsLessServedThanAFloodAndNotThanItself) {
 }
 
 TEST(PrefillPlan, TheLeastServedFlowHasTheBudgetAndEverybodyAToken) {
-  std::vector<PrefillCandidate> candidates = {{.remaining = 1'000, .flow_counter = 10, .flow = 1},
+  std::vector<PrefillCandidate> candidates = {{.remaining = 1'000, .flow_counter = 300, .flow = 1},
                                               {.remaining = 50, .flow_counter = 9, .flow = 2}};
   plan_prefill(candidates, 40);
   EXPECT_EQ(candidates[0].slice, 1u);
@@ -113,6 +113,16 @@ TEST(PrefillPlan, TheLeastServedFlowHasTheBudgetAndEverybodyAToken) {
   plan_prefill(candidates, 512);
   EXPECT_EQ(candidates[0].slice, 462u);
   EXPECT_EQ(candidates[1].slice, 50u);
+}
+
+TEST(PrefillPlan, WithinATurnAFlowGoesOnAndItsPrioritiesCountForItselfOnly) {
+  std::vector<PrefillCandidate> candidates = {{.remaining = 50, .flow_counter = 20, .priority = 1, .arrival = 4, .flow = 2},
+                                              {.remaining = 50, .flow_counter = 90, .priority = 0, .arrival = 1, .flow = 1},
+                                              {.remaining = 50, .flow_counter = 90, .priority = 9, .arrival = 3, .flow = 1}};
+  plan_prefill(candidates, 72);
+  EXPECT_EQ(candidates[0].slice, 1u) << "its flow began later";
+  EXPECT_EQ(candidates[1].slice, 21u);
+  EXPECT_EQ(candidates[2].slice, 50u);
 }
 
 TEST(StepCost, WhereDecodesTakeLongPromptsHaveAsMuchTimeAgain) {
@@ -125,7 +135,6 @@ TEST(StepCost, WhereDecodesTakeLongPromptsHaveAsMuchTimeAgain) {
 TEST(StepCost, AStepThatFailedSaysNothing) {
   StepCost cost;
   cost.observe(0, 0, 1'000'000);
-  EXPECT_EQ(cost.decode_step_ns(), 0);
   EXPECT_EQ(cost.decodes().step_ns(4), 0);
   cost.observe(2, 0, 10'000'000);
   EXPECT_EQ(cost.decodes().step_ns(2), 10'000'000);

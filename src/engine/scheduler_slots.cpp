@@ -50,10 +50,28 @@ void Scheduler::Impl::expire_waiting() {
 bool Scheduler::Impl::must_wait(const ScheduledSequence& sequence) const {
   if (sequence.embeds() && !has_embedding_stream(sequence)) return true;
   if (waits_for_relative(sequence)) return true;
-  if (sequence.pending() <= 1 || !flows.is_over_served(*sequence.flow)) return false;
+  if (sequence.pending() <= 1) return false;
+  if (!flows.is_over_served(*sequence.flow)) return prompts_fill_steps_before(sequence);
   return std::any_of(slots.begin(), slots.end(), [&](const ScheduledSequence* active) {
     return active != nullptr && active->flow == sequence.flow && active->prefills();
   });
+}
+
+// Whether the prompts in the batch that go before this one leave nothing of a step to it: in the batch it would take a token of each from
+// those.
+bool Scheduler::Impl::prompts_fill_steps_before(const ScheduledSequence& sequence) const {
+  if (sequence.embeds()) return false;
+  uint32_t generating = 0;
+  uint64_t before = 0;
+  for (const ScheduledSequence* one : slots) {
+    if (one == nullptr) continue;
+    generating += one->generates() ? 1 : 0;
+    if (!one->prefills() || flows.is_over_served(*one->flow)) continue;
+    const bool first =
+        one->flow == sequence.flow ? goes_first(one, &sequence) : prefill_turn(one->flow->counter) <= prefill_turn(sequence.flow->counter);
+    if (first) before += one->pending();
+  }
+  return before >= step_cost.prefill_budget(generating, inter_token_target_ns(), options.prefill_tokens_max);
 }
 
 bool Scheduler::Impl::somebody_generates() const {

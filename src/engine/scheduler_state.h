@@ -86,6 +86,8 @@ struct Scheduler::Impl {
   bool somebody_generates() const;
   void admit_waiting();
   bool must_wait(const ScheduledSequence& sequence) const;
+  bool prompts_fill_steps_before(const ScheduledSequence& sequence) const;
+  int64_t inter_token_target_ns() const noexcept { return int64_t{options.inter_token_target_ms} * 1'000'000; }
   ScheduledSequence* first_to_leave(const Flow& flow) const;
   void give_up_place(ScheduledSequence& sequence);
   bool admit(ScheduledSequence& sequence);

@@ -123,12 +123,11 @@ void Scheduler::Impl::build_batch() {
 // the same prompt is computed in the same slices.
 uint32_t Scheduler::Impl::prefill_budget(uint32_t generating) const {
   if (aside_step) return aside_budget();
-  const auto target_ns = int64_t{options.inter_token_target_ms} * 1'000'000;
   const auto other = [this](const PrefillCandidate& one) { return one.flow != prefill.front().flow; };
   if (generating == 0 && !prefill.empty() && std::none_of(prefill.begin(), prefill.end(), other)) {
     return std::min(options.one_flow_tokens_max, options.prefill_tokens_max);
   }
-  return step_cost.prefill_budget(generating, target_ns, options.prefill_tokens_max);
+  return step_cost.prefill_budget(generating, inter_token_target_ns(), options.prefill_tokens_max);
 }
 
 void Scheduler::Impl::sample_rows() {

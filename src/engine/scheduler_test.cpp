@@ -42,8 +42,12 @@ class SchedulerTest : public LoadedModel {
   }
   // Waits until what was closed has left the scheduler.
   static SchedulerStats settled(const Scheduler& scheduler) {
-    for (int i = 0; i < 5'000 && scheduler.stats().sequences_open > 0; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    return scheduler.stats();
+    SchedulerStats stats = scheduler.stats();
+    for (int i = 0; i < 5'000 && (stats.sequences_open > 0 || stats.kv_tokens_reserved > 0); ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      stats = scheduler.stats();
+    }
+    return stats;
   }
 };
 
@@ -369,6 +373,25 @@ BlockingSequence flood(Scheduler& scheduler, const std::vector<int32_t>& prompt)
   sequence->next({&token, 1});
   while (scheduler.stats().prefill_tokens == 0) std::this_thread::yield();
   return sequence;
+}
+
+TEST_F(SchedulerTest, PromptsThatComeTogetherAreReadyOneAfterTheOther) {
+  SchedulerOptions small = options();
+  small.prefill_tokens_max = 16;
+  auto scheduler = start(small);
+  const std::string prompt = long_text("bridges").substr(0, 300);
+  std::vector<BlockingSequence> sequences;
+  for (FlowId flow = 1; flow <= 6; ++flow) sequences.push_back(open(*scheduler, prompt, flow));
+  std::atomic<uint64_t> computed = 0;  // prompt tokens when the first was ready, when the second was, ...
+  std::vector<std::jthread> owners;
+  for (auto& sequence : sequences) {
+    owners.emplace_back([&] {
+      EXPECT_EQ(sequence.take(1).size(), 1u);
+      computed += scheduler->stats().prefill_tokens;
+    });
+  }
+  owners.clear();
+  EXPECT_LT(computed, 26 * tokens(prompt).size()) << "1 + 2 + ... + 6 prompts would be 21, all at the end 36";
 }
 
 TEST_F(SchedulerTest, ANewcomerEndsTheStepOfALongPrompt) {

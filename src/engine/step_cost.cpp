@@ -19,10 +19,9 @@ void StepCost::observe(uint32_t decode_tokens, uint32_t prefill_tokens, int64_t 
   const auto cost = static_cast<double>(ns);
   if (prefill_tokens == 0) {
     if (decode_tokens == 0) return;  // what there was has failed
-    average(decode_step_ns_, cost, weight_of_new);
     decodes_.observe(decode_tokens, ns);
   } else if (prefill_tokens >= prefill_slice_tokens_min) {
-    const double rest = decode_tokens > 0 ? std::max(cost - decode_step_ns_, cost * 0.1) : cost;
+    const double rest = decode_tokens > 0 ? std::max(cost - decodes_.step_ns(decode_tokens), cost * 0.1) : cost;
     average(prefill_token_ns_, rest / prefill_tokens, weight_of_new);
   }
 }
@@ -37,7 +36,8 @@ void StepCost::observe_aside(uint32_t decode_tokens, uint32_t prefill_tokens, in
 
 uint32_t StepCost::prefill_budget(uint32_t decode_tokens, int64_t target_ns, uint32_t tokens_max) const noexcept {
   if (decode_tokens == 0 || prefill_token_ns_ == 0) return tokens_max;
-  const double room = std::max(static_cast<double>(target_ns) - decode_step_ns_, decode_step_ns_) / prefill_token_ns_;
+  const double decode_ns = decodes_.step_ns(decode_tokens);
+  const double room = std::max(static_cast<double>(target_ns) - decode_ns, decode_ns) / prefill_token_ns_;
   const double most = std::max<double>(tokens_max, prefill_slice_tokens_min);
   return static_cast<uint32_t>(std::clamp<double>(room, prefill_slice_tokens_min, most));
 }

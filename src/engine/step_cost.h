@@ -21,7 +21,6 @@ class StepCost {
   uint32_t aside_tokens_within(double ns, uint32_t tokens_max) const noexcept;
 
   const DecodeCost& decodes() const noexcept { return decodes_; }
-  double decode_step_ns() const noexcept { return decode_step_ns_; }
   // The service that `ns` of computing are, in prompt tokens that could have been computed instead; `tokens` before anything is known.
   double service(int64_t ns, double tokens) const noexcept;
 
@@ -30,7 +29,6 @@ class StepCost {
  private:
   DecodeCost decodes_;
   // Exponential averages; 0 until first seen.
-  double decode_step_ns_ = 0;
   double prefill_token_ns_ = 0;
   double aside_token_ns_ = 0;  // small slices at long contexts: several times the other
 };

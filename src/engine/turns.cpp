@@ -165,8 +165,8 @@ void Scheduler::Impl::order_slots() {
 // until all of this is due. While the others only pause, it may take as long as they have been away: they will find it running when they
 // come back, and who comes back soon waits for a short one.
 double Scheduler::Impl::aside_step_ns() const {
-  const double decode_ns = others_generating > 0 ? step_cost.decodes().step_ns(others_generating) : step_cost.decode_step_ns();
-  const double most = std::max(options.inter_token_target_ms * 1e6 - decode_ns, decode_ns);
+  const double decode_ns = step_cost.decodes().step_ns(std::max(others_generating, 1u));
+  const double most = std::max(static_cast<double>(inter_token_target_ns()) - decode_ns, decode_ns);
   if (!others_run) return std::clamp(static_cast<double>(monotonic_ns() - others_ran_ns), decode_ns, most);
   return std::min(decode_ns * aside_stall, most);
 }
