@@ -30,8 +30,8 @@ struct Flow {
   double counter = -returning_credit;  // one that was never seen comes back from idle
   uint32_t busy_sequences = 0;         // waiting for admission or active
   uint32_t open_sequences = 0;
-  uint32_t active_sequences = 0;      // in the batch
-  double pending_tokens = 0;          // of its prompts, in the batch or waiting, that are still to compute
+  uint32_t active_sequences = 0;  // in the batch
+  double pending_tokens = 0;      // of its prompts, in the batch or waiting, that are still to compute
   uint32_t decode_sequences = 0;  // of the active ones, that generate or will soon; this and the next two are for turns.cpp
   bool generates_aside = false;   // not in the step of the others
   bool generated_last = false;    // in its last step aside; otherwise it computed a prompt

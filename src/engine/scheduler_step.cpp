@@ -127,6 +127,11 @@ uint32_t Scheduler::Impl::prefill_budget(uint32_t generating) const {
   if (generating == 0 && !prefill.empty() && std::none_of(prefill.begin(), prefill.end(), other)) {
     return std::min(options.one_flow_tokens_max, options.prefill_tokens_max);
   }
+  // Those who generate aside would wait for a step of prompts alone, which can be seconds.
+  const auto generates_aside = [](const ScheduledSequence* one) { return one->aside && one->generates(); };
+  if (generating == 0 && std::ranges::any_of(slots, generates_aside)) {
+    return step_cost.prefill_budget(1, static_cast<int64_t>(credit_ns_max), options.prefill_tokens_max);
+  }
   return step_cost.prefill_budget(generating, inter_token_target_ns(), options.prefill_tokens_max);
 }
 

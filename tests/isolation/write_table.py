@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
 from datetime import date
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def main():
         raise SystemExit(f"isolation: {PAGE} has lost its markers {BEGIN} and {END}")
     head = f"{len(rows) - 1} of {CASES} cases, {date.today().isoformat()}, {processor()}, model {Path(os.environ['REALM_MODEL']).name}. "
     head += "Case 0 has no guest: what its ratio is above 1 comes from the measurement and the machine."
-    PAGE.write_text(before + "\n".join([BEGIN, "", head, "", *table(rows), "", END]) + after)
+    PAGE.write_text(before + "\n".join([BEGIN, "", *textwrap.wrap(head, 138), "", *table(rows), "", END]) + after)
     print(f"isolation: wrote {PAGE}", file=sys.stderr)
 
 
