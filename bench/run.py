@@ -109,8 +109,7 @@ def section(name, figures):
 IN_PROCESS = ("greedy_equality", "guest_against_bare_loop", "busy_share", "start_latency", "guest_cpu", "host_call_cost",
               "memory_per_realm", "many_realms", "prefix_reuse", "no_mixing", "own_kernels")
 OF_SERVER = ("server_latency.py", "flood.py", "flood_of_answers.py", "weights.py", "structured_output.py", "prefix_timing.py",
-             "slow_connections.py", "against_llama_server.py", "against_batched_bench.py", "density.py", "best_of_n.py",
-             "workloads.py", "outside_witness.py")
+             "slow_connections.py", "against_llama_server.py", "density.py", "best_of_n.py", "workloads.py", "outside_witness.py")
 ARGUMENTS = {"workloads.py": ("--plots", PAGE.parent)}
 PLOTS = {"workloads": "workloads.svg"}  # beside the page
 SLOW = ("program_cost", "llama_from_matmul", "multiplication_peak", "kernel_numerics", "kernels_by_type")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Builds the programs of llama.cpp that the benchmarks compare with into the cache, and prints the path of llama-server.
+"""Builds llama.cpp's llama-server, which the benchmarks compare with, into the cache, and prints its path.
 
 The sources are those of the source package of llama-cpp-python; the build is llama.cpp's default for this machine's own processor.
 """
@@ -16,7 +16,7 @@ from fetch_templates import PACKAGE, download
 SOURCES = "/vendor/llama.cpp/"
 OPTIONS = ("CMAKE_BUILD_TYPE=Release", "BUILD_SHARED_LIBS=OFF", "LLAMA_CURL=OFF", "LLAMA_OPENSSL=OFF", "LLAMA_BUILD_TESTS=OFF",
            "LLAMA_BUILD_EXAMPLES=OFF")
-PROGRAMS = ("llama-server", "llama-batched-bench")
+PROGRAMS = ("llama-server",)
 # GCC 12's own does not say that it reads all of the shapes, leaves out the stores of most, and the server ends at its first prompt on a
 # processor with AMX.
 TILE_FIX = """#pragma once
@@ -48,8 +48,8 @@ def build(work: Path) -> Path:
 
 
 def main() -> None:
-    folder = cache_folder() / "peers" / "-".join([PACKAGE.replace("==", "-"), *PROGRAMS])
-    print(made_once(folder, f"building {', '.join(PROGRAMS)} (about ten minutes on two cores, once)", build) / PROGRAMS[0])
+    folder = cache_folder() / "peers" / PACKAGE.replace("==", "-")
+    print(made_once(folder, "building llama-server (about ten minutes on two cores, once)", build) / "llama-server")
 
 
 if __name__ == "__main__":
