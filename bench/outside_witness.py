@@ -58,7 +58,8 @@ def witness(python, port, key, tokenizer, seconds, seed):
                    "--disable-progress", "--disable-console-outputs", "--output-path", output,
                    "--backend-args", json.dumps({"headers": {"Authorization": f"Bearer {key}"}})]
         done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                              env={**os.environ, "HF_HUB_OFFLINE": "1", "GUIDELLM__PREFERRED_ROUTE": "chat_completions"})
+                              env={**os.environ, "HF_HUB_OFFLINE": "1", "GUIDELLM__MAX_WORKER_PROCESSES": "1",
+                                   "GUIDELLM__PREFERRED_ROUTE": "chat_completions"})
         if done.returncode != 0 or not output.exists():
             raise SystemExit(f"guidellm ended with {done.returncode}: {done.stdout[-2000:]}")
         report = json.loads(output.read_text())["benchmarks"][0]

@@ -13,14 +13,14 @@ namespace {
 constexpr size_t value_bytes_max = 200, digits_max = 15;
 constexpr uint32_t rejections_max = 200;  // of one token; then the value ends
 
-enum class Verdict { rejected, goes_on, ends };
+enum class Verdict { rejected, goes_on, ends_with_it, ends_before_it };
 
 // The inside of a string, and its closing quote as the last byte of a token. No escapes.
 Verdict judge_string(const std::string& value, std::string_view piece) {
   if (piece.empty() || value.size() + piece.size() > value_bytes_max) return Verdict::rejected;
   while (!piece.empty()) {
     const size_t bytes = realm::json::character_bytes(piece);
-    if (piece == "\"") return Verdict::ends;
+    if (piece == "\"") return Verdict::ends_with_it;
     if (bytes == 0 || piece[0] == '"' || piece[0] == '\\' || static_cast<uint8_t>(piece[0]) < 0x20) return Verdict::rejected;
     piece.remove_prefix(bytes);
   }
@@ -36,7 +36,7 @@ Verdict judge_integer(const std::string& value, std::string_view piece) {
   const bool whole = !value.empty() && value.back() >= '0' && value.back() <= '9';
   const bool zero = at + 1 < all.size() && all[at] == '0';
   if (piece.empty() || digits != std::string::npos || zero || all.size() - at > digits_max) {
-    return whole ? Verdict::ends : Verdict::rejected;
+    return whole ? Verdict::ends_before_it : Verdict::rejected;
   }
   return Verdict::goes_on;
 }
@@ -89,8 +89,8 @@ class Extraction {
         ++rejections;
         continue;
       }
-      if (verdict == Verdict::ends) {
-        if (piece.ends_with('"')) return value + piece;
+      if (verdict == Verdict::ends_with_it) return value + piece;
+      if (verdict == Verdict::ends_before_it) {
         sequence_.truncate(position);
         return value;
       }
