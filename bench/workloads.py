@@ -49,6 +49,8 @@ def workloads(short):
                  ("--streams", 16, "--chats", 16, "--turns", 5, "--prompt-words", 40, "-n", 32)),
         Workload("system prompts", "16 customers, each with a system prompt of 300 words, 3 chats, 16 words, 32 new tokens", 16, 16, 1024,
                  ("--streams", 16, "--chats", 16 * 3, "--system-words", 300, "--prompt-words", 16, "-n", 32)),
+        Workload("two models", "8 customers of one model and 8 of another at the same time (llama-server: a process for each model), "
+                 "48 words, 64 new tokens", 8, 8, 256, ("--streams", 8, "--chats", 16 * each, "--prompt-words", 48, "-n", 64), "gemma3"),
         *([] if short else [Workload("mostly idle", "1,000 customers, a chat arrives every second, 16 words, 24 new tokens", 1_000, 16, 256,
                                      ("--streams", 256, "--chats", 60, "--rate", 1, "--prompt-words", 16, "-n", 24))]),
     ]
@@ -76,7 +78,7 @@ class OfRealm:
 
     def __init__(self, workload, files):
         customers = workload.customers * len(files)
-        more = [part for file in files[1:] for part in ("--model", file)]
+        more = ("--models", str(Path(files[1]).parent)) if len(files) > 1 else ()
         self.servers = [Server("--threads", str(THREADS), "--ctx", str(workload.context), "--max-realms", str(customers), *more)]
         with ThreadPoolExecutor(8) as threads:
             keys = list(threads.map(lambda i: self.servers[0].key(f"customer-{i}"), range(customers)))
